@@ -402,7 +402,7 @@ pub(super) fn truncate_open(open: &OpenFile, size: i64) -> SysResult {
     open.check_writable().map_err(|_| Errno::INVAL)?;
     size_limit::check(open.file.size(), size)?;
     open.file.truncate(size)?;
-    notify::modified(&*open.file);
+    notify::modified(open);
     Ok(0)
 }
 /// truncate(2).
@@ -440,7 +440,7 @@ pub(super) fn allocate_open(open: &OpenFile, mode: u32, at: i64, len: i64) -> Sy
         size_limit::check(open.file.size(), at.saturating_add(len))?;
     }
     open.file.allocate(mode, at, len)?;
-    notify::modified(&*open.file);
+    notify::modified(open);
     Ok(0)
 }
 

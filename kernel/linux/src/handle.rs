@@ -7,6 +7,7 @@ use super::path::named;
 use alloc::sync::{Arc, Weak};
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::{self, capability, check_capability};
+use coracle_core::fs::handle;
 use coracle_core::fs::inode::Inode;
 use coracle_core::fs::mount::{Path, Place};
 use coracle_core::fs::open::open_place;
@@ -17,18 +18,12 @@ use linux_raw_sys::general::*;
 
 /// Bytes of a `struct file_handle` before the handle itself: its length, and its type.
 const HEAD: usize = 8;
-/// Bytes of a handle: inode and device.
-const HANDLE_BYTES: usize = 16;
 /// The most that a handle may have (MAX_HANDLE_SZ).
 const MOST: usize = 128;
-/// The type of our handles.
-const TYPE: u32 = 1;
 /// The handle need not be one to open by (AT_HANDLE_FID).
 const FID: u32 = AT_REMOVEDIR;
 /// Files whose handles are known at most.
 const KNOWN: usize = 1024;
-/// File systems whose files have handles.
-const KINDS: [&str; 3] = ["overlay", "tmpfs", "ext4"];
 
 static FILES: Mutex<SortedMap<(u64, u64), Weak<dyn Inode>>> = Mutex::new(SortedMap::new());
 
@@ -48,7 +43,7 @@ fn remember(inode: &Arc<dyn Inode>) -> Result<(), Errno> {
 
 /// name_to_handle_at(2). EOVERFLOW where there is too little room, with how much is wanted; EOPNOTSUPP for files that have none.
 pub fn name_to_handle_at(call: &Call) -> SysResult {
-    let (handle, mount_id, flags) = (call.usize(2), call.usize(3), call.u32(4));
+    let (at, mount_id, flags) = (call.usize(2), call.usize(3), call.u32(4));
     if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH | FID) != 0 {
         return Err(Errno::INVAL);
     }
@@ -56,30 +51,27 @@ pub fn name_to_handle_at(call: &Call) -> SysResult {
     let path = named(call, call.i32(0), call.usize(1), follow | flags & AT_EMPTY_PATH)?
         .place(Errno::OPNOTSUPP)?
         .path;
-    if !KINDS.contains(&path.mount.kind) {
-        return Err(Errno::OPNOTSUPP);
-    }
-    let room = user::read_u32(handle)? as usize;
+    handle::check(&path)?;
+    let room = user::read_u32(at)? as usize;
     if room > MOST {
         return Err(Errno::INVAL);
     }
     user::write_u32(mount_id, path.mount.id as u32)?;
-    if room < HANDLE_BYTES {
-        user::write_u32(handle, HANDLE_BYTES as u32)?;
+    if room < handle::BYTES {
+        user::write_u32(at, handle::BYTES as u32)?;
         return Err(Errno::OVERFLOW);
     }
     if flags & FID == 0 {
         remember(&path.inode)?;
     }
-    let (device, inode) = path.inode.identity();
-    user::write_words(handle, &[HANDLE_BYTES as u64 | u64::from(TYPE) << 32, inode, device])?;
+    user::write_words(at, &handle::words(path.inode.identity()))?;
     Ok(0)
 }
 
 /// open_by_handle_at(2). EPERM without CAP_DAC_READ_SEARCH; ESTALE if the file is gone, or lies elsewhere than the descriptor.
 pub fn open_by_handle_at(call: &Call) -> SysResult {
-    let (handle, flags) = (call.usize(1), call.u32(2));
-    let head = user::read_u64(handle)?;
+    let (at, flags) = (call.usize(1), call.u32(2));
+    let head = user::read_u64(at)?;
     let (len, kind) = (head as u32 as usize, (head >> 32) as u32);
     if len == 0 || len > MOST {
         return Err(Errno::INVAL);
@@ -90,10 +82,10 @@ pub fn open_by_handle_at(call: &Call) -> SysResult {
         fd => process.descriptors.get(fd)?.file.place().ok_or(Errno::BADF)?.path.clone(),
     };
     check_capability(capability::DAC_READ_SEARCH)?;
-    if len != HANDLE_BYTES || kind != TYPE {
+    if len != handle::BYTES || kind != handle::TYPE {
         return Err(Errno::STALE);
     }
-    let [inode, device]: [u64; 2] = user::read_words(handle.wrapping_add(HEAD))?;
+    let [inode, device]: [u64; 2] = user::read_words(at.wrapping_add(HEAD))?;
     let found = FILES.lock().get(&(device, inode)).and_then(Weak::upgrade);
     let is_there =
         |file: &Arc<dyn Inode>| device == anchor.mount.root.identity().0 && file.metadata().links > 0;

@@ -24,14 +24,14 @@ const KNOWN: u32 = IN_ALL_EVENTS
     | IN_ISDIR
     | IN_ONESHOT;
 /// Index of the real id among a process's ids.
-const REAL: usize = 0;
+pub const REAL: usize = 0;
 
 fn init(call: &Call, flags: u32) -> SysResult {
     if flags & !(IN_CLOEXEC | IN_NONBLOCK) != 0 {
         return Err(Errno::INVAL);
     }
     let uid = call.thread().process.credentials.lock().uid[REAL];
-    install(call, Inotify::new(uid)?, flags)
+    install(call, Inotify::new(uid, None)?, flags)
 }
 /// inotify_init(2).
 pub fn inotify_init(call: &Call) -> SysResult {
@@ -42,10 +42,15 @@ pub fn inotify_init1(call: &Call) -> SysResult {
     init(call, call.u32(0))
 }
 
-/// The instance that a description is of. EINVAL.
-fn instance(open: &OpenFile) -> Result<Arc<Inotify>, Errno> {
+/// The instance of inotify or fanotify that a description is of. EINVAL.
+pub fn instance(open: &OpenFile) -> Result<Arc<Inotify>, Errno> {
     let file: Arc<dyn Any + Send + Sync> = open.file.clone();
     file.downcast().map_err(|_| Errno::INVAL)
+}
+
+/// The instance of inotify that a description is of. EINVAL.
+fn watching(open: &OpenFile) -> Result<Arc<Inotify>, Errno> {
+    instance(open).and_then(|instance| if instance.fan.is_none() { Ok(instance) } else { Err(Errno::INVAL) })
 }
 
 /// inotify_add_watch(2).
@@ -58,7 +63,7 @@ pub fn inotify_add_watch(call: &Call) -> SysResult {
     if mask & IN_MASK_ADD != 0 && mask & IN_MASK_CREATE != 0 {
         return Err(Errno::INVAL);
     }
-    let inotify = instance(&open)?;
+    let inotify = watching(&open)?;
     let path = user::read_path(call.usize(1))?;
     let follow = if mask & IN_DONT_FOLLOW != 0 { Follow::IfSlash } else { Follow::Always };
     let place = walk::find(&call.thread().process.fs, None, &path, follow)?;
@@ -73,6 +78,6 @@ pub fn inotify_add_watch(call: &Call) -> SysResult {
 /// inotify_rm_watch(2).
 pub fn inotify_rm_watch(call: &Call) -> SysResult {
     let open = super::file::open_file(call, 0)?;
-    instance(&open)?.unwatch(call.i32(1))?;
+    watching(&open)?.unwatch(call.i32(1))?;
     Ok(0)
 }

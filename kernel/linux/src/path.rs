@@ -537,6 +537,6 @@ fn list<const IS_OLD: bool>(call: &Call) -> SysResult {
     }
     user::write(call.usize(1), &bytes[..filled])?;
     *open.position.lock() = position;
-    notify::accessed(&*open.file);
+    notify::accessed(&open);
     Ok(filled)
 }

@@ -156,6 +156,8 @@ system_calls! {
     253 inotify_init() -> inotify super::inotify::inotify_init, "all";
     254 inotify_add_watch(inotify, &path, inotify_mask) super::inotify::inotify_add_watch, "all";
     255 inotify_rm_watch(inotify, number) super::inotify::inotify_rm_watch, "all";
+    300 fanotify_init(fanotify_flags, open_flags) -> fanotify super::fanotify::fanotify_init, "notifications, with descriptors or FAN_REPORT_FID; no permission events, no other FAN_REPORT_* but TID";
+    301 fanotify_mark(fanotify, fanotify_mark_flags, fanotify_mask, dirfd, &path) super::fanotify::fanotify_mark, "marks of files, mounts and file systems; without FAN_MARK_IGNORE and FAN_MARK_EVICTABLE; no FAN_DELETE_SELF for a mark of a file system";
     294 inotify_init1(fd_flags) -> inotify super::inotify::inotify_init1, "all";
     257 openat(dirfd, &path, open_flags, mode) -> file super::path::openat, "with O_PATH and O_TMPFILE";
     258 mkdirat(dirfd, &path, mode) super::path::mkdirat, "all";

@@ -41,6 +41,7 @@ pub const DESCRIPTORS: &[&str] = &[
     "socket",
     "epoll",
     "inotify",
+    "fanotify",
     "io_uring",
     "timerfd",
     "pidfd",

@@ -181,7 +181,7 @@ impl OpenFile {
     #[inline(always)]
     pub fn note_read(&self, result: SysResult) -> SysResult {
         if notify::is_on() && matches!(result, Ok(1..)) {
-            notify::accessed(&*self.file);
+            notify::accessed(self);
         }
         result
     }
@@ -189,7 +189,7 @@ impl OpenFile {
     #[inline(always)]
     pub fn note_write(&self, result: SysResult) -> SysResult {
         if notify::is_on() && matches!(result, Ok(1..)) {
-            notify::modified(&*self.file);
+            notify::modified(self);
         }
         result
     }

@@ -4,6 +4,7 @@ pub mod closing;
 pub mod context;
 pub mod descriptors;
 pub mod file;
+pub mod handle;
 pub mod inode;
 pub mod locks;
 pub mod mount;

@@ -402,6 +402,7 @@ pub fn unmount(path: Path, detach: bool) -> Result<(), Errno> {
         let device = gone.root.identity().0;
         let is_last = notify::is_on() && !mounts.iter().any(|mount| mount.root.identity().0 == device);
         drop(mounts);
+        notify::mount_gone(gone.id);
         drop(gone);
         if is_last {
             notify::unmounted(device);

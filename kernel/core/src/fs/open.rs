@@ -143,13 +143,26 @@ pub fn open_place(place: Place, flags: u32, truncates: bool) -> Result<Arc<OpenF
     };
     let open = OpenFile::new(file, flags & !OPENING_FLAGS)?;
     if flags & O_PATH == 0 {
-        notify::opened(&*open.file);
+        notify::opened(&open);
     }
     if let Some(inode) = truncated {
         inode.truncate(0)?;
-        notify::modified(&*open.file);
+        notify::modified(&open);
     }
     Ok(open)
+}
+
+/// Opens a file that was found already and may be read, so that those that watch it do not hear of what is done with it. EROFS,
+/// EISDIR, ETXTBSY and the errors of the file.
+pub fn open_unnoticed(path: &Path, flags: u32) -> Result<Arc<OpenFile>, Errno> {
+    if flags & O_ACCMODE != O_RDONLY {
+        path.check_writable()?;
+        if path.inode.is_directory() {
+            return Err(Errno::ISDIR);
+        }
+    }
+    prepare(&*path.inode, flags, false)?;
+    open_place(Place { path: path.clone(), name: None }, flags | notify::UNNOTICED, false)
 }
 
 /// Opens what /proc/self/fd/N leads to.
@@ -236,6 +249,6 @@ pub fn open_executable_at(
     }
     let file = inode.open(place, O_RDONLY)?;
     let open = OpenFile::new(file, O_RDONLY)?;
-    notify::opened(&*open.file);
+    notify::opened_to_execute(&open);
     Ok(open)
 }

@@ -89,6 +89,15 @@ macro_rules! setting {
         Item::Ignored(&$value)
     };
 }
+/// A limit of inotify(7) or fanotify(7).
+macro_rules! limit {
+    ($family:ident.$limit:ident) => {
+        Item::Setting(
+            |(), text| writeln!(text, "{}", notify::$family.$limit.get()),
+            |(), bytes| notify::$family.$limit.set(bytes),
+        )
+    };
+}
 
 /// The items.
 pub static SYS: Table<()> = &[
@@ -222,27 +231,17 @@ pub static SYS: Table<()> = &[
             (
                 "inotify",
                 Item::Directory(&[
-                    (
-                        "max_queued_events",
-                        Item::Setting(
-                            |(), text| writeln!(text, "{}", notify::MAX_EVENTS.get()),
-                            |(), bytes| notify::MAX_EVENTS.set(bytes),
-                        ),
-                    ),
-                    (
-                        "max_user_instances",
-                        Item::Setting(
-                            |(), text| writeln!(text, "{}", notify::MAX_INSTANCES.get()),
-                            |(), bytes| notify::MAX_INSTANCES.set(bytes),
-                        ),
-                    ),
-                    (
-                        "max_user_watches",
-                        Item::Setting(
-                            |(), text| writeln!(text, "{}", notify::MAX_WATCHES.get()),
-                            |(), bytes| notify::MAX_WATCHES.set(bytes),
-                        ),
-                    ),
+                    ("max_queued_events", limit!(INOTIFY.events)),
+                    ("max_user_instances", limit!(INOTIFY.instances)),
+                    ("max_user_watches", limit!(INOTIFY.watches)),
+                ]),
+            ),
+            (
+                "fanotify",
+                Item::Directory(&[
+                    ("max_queued_events", limit!(FANOTIFY.events)),
+                    ("max_user_groups", limit!(FANOTIFY.instances)),
+                    ("max_user_marks", limit!(FANOTIFY.watches)),
                 ]),
             ),
             ("aio-max-nr", text!(aio::MOST_REQUESTS)),

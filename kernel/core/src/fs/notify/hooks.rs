@@ -1,8 +1,9 @@
 //! Where calls report what they have done. Each is to be called after the change, and costs a load and a branch while there is no
 //! watch.
-use super::marks::{self, Happened, Identity, RENAMED};
+use super::fanotify::UNNOTICED;
+use super::marks::{self, Happened, Identity, OF_FILE_SYSTEM, OF_MOUNT, OPENED_TO_EXECUTE, RENAMED};
 use super::moves::{self, Found};
-use crate::fs::file::{File, OpenFile};
+use crate::fs::file::OpenFile;
 use crate::fs::inode::{Changes, Inode};
 use crate::fs::mount::{Path, Place};
 use crate::fs::walk::Node;
@@ -15,25 +16,33 @@ pub use marks::is_on;
 
 /// A file was opened.
 #[inline(always)]
-pub fn opened(file: &dyn File) {
+pub fn opened(open: &OpenFile) {
     if is_on() {
-        report_file(file, abi::IN_OPEN);
+        report_file(open, abi::IN_OPEN);
+    }
+}
+
+/// A program was opened to be executed.
+#[inline(always)]
+pub fn opened_to_execute(open: &OpenFile) {
+    if is_on() {
+        report_file(open, abi::IN_OPEN | OPENED_TO_EXECUTE);
     }
 }
 
 /// Bytes of a file, or entries of a directory, were read.
 #[inline(always)]
-pub fn accessed(file: &dyn File) {
+pub fn accessed(open: &OpenFile) {
     if is_on() {
-        report_file(file, abi::IN_ACCESS);
+        report_file(open, abi::IN_ACCESS);
     }
 }
 
 /// Bytes of a file were written, or its size was changed.
 #[inline(always)]
-pub fn modified(file: &dyn File) {
+pub fn modified(open: &OpenFile) {
     if is_on() {
-        report_file(file, abi::IN_MODIFY);
+        report_file(open, abi::IN_MODIFY);
     }
 }
 
@@ -50,7 +59,7 @@ pub fn closed(open: &Arc<OpenFile>) {
 fn report_closed(open: &Arc<OpenFile>) {
     if Arc::strong_count(open) == 1 && open.flags() & abi::O_PATH == 0 {
         let is_writable = open.check_writable().is_ok();
-        report_file(&*open.file, if is_writable { abi::IN_CLOSE_WRITE } else { abi::IN_CLOSE_NOWRITE });
+        report_file(open, if is_writable { abi::IN_CLOSE_WRITE } else { abi::IN_CLOSE_NOWRITE });
     }
 }
 
@@ -72,8 +81,8 @@ pub fn changed(place: &Place, changes: &Changes) {
 
 #[cold]
 #[inline(never)]
-fn report_file(file: &dyn File, mask: u32) {
-    if let Some(place) = file.place() {
+fn report_file(open: &OpenFile, mask: u32) {
+    if let Some(place) = open.file.place().filter(|_| open.flags() & UNNOTICED == 0) {
         report_place(place, mask);
     }
 }
@@ -103,19 +112,26 @@ fn directory_bit(inode: &Arc<dyn Inode>) -> u32 {
 fn report_place(place: &Place, mask: u32) {
     let inode = &place.path.inode;
     let mask = mask | directory_bit(inode);
+    let subject = inode.identity();
+    let happened = Happened { mask, subject, path: Some(&place.path), ..Happened::default() };
+    if mask & abi::IN_MODIFY != 0 {
+        marks::forget_ignored(&happened.marked());
+    }
     let found = match &place.name {
         Some((directory, name)) => Some((directory.inode.clone(), name.clone())),
         None => inode.parent().zip(inode.name()),
     };
     if let Some((directory, name)) = found {
-        report_child(directory, name, inode, mask);
+        report_child(directory, name, inode, &happened);
     }
-    marks::report(inode.identity(), Happened { mask, ..Happened::default() });
+    for marked in happened.marked() {
+        marks::report(marked, happened);
+    }
 }
 
 /// Reports to the watches of the directory that a file was found in by `name`, or to those of the one that it was moved to.
-fn report_child(directory: Arc<dyn Inode>, name: Arc<[u8]>, inode: &Arc<dyn Inode>, mask: u32) {
-    let file = inode.identity();
+fn report_child(directory: Arc<dyn Inode>, name: Arc<[u8]>, inode: &Arc<dyn Inode>, happened: &Happened) {
+    let (file, mask) = (happened.subject, happened.mask);
     let leads_to_it = |(directory, name): &Found| {
         directory.lookup(name).ok().flatten().is_some_and(|found| found.identity() == file)
     };
@@ -134,8 +150,7 @@ fn report_child(directory: Arc<dyn Inode>, name: Arc<[u8]>, inode: &Arc<dyn Inod
     }
     let (directory, name) = moved.unwrap_or(place);
     if marks::wants(directory.identity(), mask) {
-        let happened = Happened { mask, name: Some(&name), is_unlinked, ..Happened::default() };
-        marks::report(directory.identity(), happened);
+        marks::report(directory.identity(), Happened { name: Some(&name), is_unlinked, ..*happened });
     }
 }
 
@@ -145,7 +160,10 @@ fn report_name(directory: Identity, name: &[u8], mask: u32, cookie: u32) -> Opti
         marks::lose(directory, mask);
         return None;
     };
-    marks::report(directory, Happened { mask, cookie, name: Some(&name), ..Happened::default() });
+    let happened = Happened { mask, cookie, name: Some(&name), subject: directory, ..Happened::default() };
+    for marked in happened.marked() {
+        marks::report(marked, happened);
+    }
     Some(name)
 }
 
@@ -176,7 +194,10 @@ pub fn linked(file: &Arc<dyn Inode>, directory: &Path, name: &[u8]) {
 #[inline(never)]
 fn report_self(inode: &Arc<dyn Inode>, mask: u32) {
     let mask = mask | directory_bit(inode);
-    marks::report(inode.identity(), Happened { mask, ..Happened::default() });
+    let happened = Happened { mask, subject: inode.identity(), ..Happened::default() };
+    for marked in happened.marked() {
+        marks::report(marked, happened);
+    }
 }
 
 /// An entry was removed from a directory. The file is let go of before its directory hears of it, as on Linux: if this was its last
@@ -234,6 +255,15 @@ fn report_renamed(from: Name, to: Name, moved: &Arc<dyn Inode>, replaced: Option
     if let Some(replaced) = replaced {
         report_self(replaced, abi::IN_ATTRIB);
     }
-    // Without IN_ISDIR, as on Linux.
-    marks::report(moved.identity(), Happened { mask: abi::IN_MOVE_SELF, ..Happened::default() });
+    report_self(moved, abi::IN_MOVE_SELF);
+}
+
+impl Happened<'_> {
+    /// Whose marks may want to hear of it, beside those of a directory that the file is in: the file, its file system and the mount
+    /// that it was reached through.
+    pub(super) fn marked(&self) -> [Identity; 3] {
+        // No mount has the number of none.
+        let mount = self.path.map_or(u64::MAX, |path| path.mount.id);
+        [self.subject, (OF_FILE_SYSTEM, self.subject.0), (OF_MOUNT, mount)]
+    }
 }

@@ -1,6 +1,7 @@
-//! An inotify instance: its watches, and the events that wait to be read (inotify(7)).
-use super::limits::{self, MAX_EVENTS};
-use super::marks::{self, Again, EVENTS, Identity, Listener, Mark};
+//! An instance of inotify or fanotify: its watches, and the events that wait to be read (inotify(7)).
+use super::fanotify::{self, Fan, Object};
+use super::limits::{INOTIFY, Limits};
+use super::marks::{self, Change, EVENTS, Happened, Identity, Listener, Mark};
 use crate::errno::{Errno, SysResult};
 use crate::fs::file::File;
 use crate::fs::stat::{Stat, anonymous};
@@ -26,20 +27,24 @@ const NO_WATCH: i32 = -1;
 pub struct Inotify {
     /// The user that it counts for.
     uid: u32,
+    limits: &'static Limits,
+    /// What fanotify_init(2) asked for, of an instance of fanotify.
+    pub fan: Option<Fan>,
     queue: Mutex<Queue>,
     source: PollSource,
     watches: Mutex<Watches>,
 }
 
 struct Watches {
-    /// What each watch descriptor watches.
+    /// What each watch descriptor watches. The marks of fanotify have such, too, though no program sees them.
     files: SortedMap<i32, Identity>,
     last: i32,
     closed: bool,
 }
 
-#[derive(Default)]
 struct Queue {
+    /// Bytes of an event without what follows its header.
+    header: usize,
     events: VecDeque<Event>,
     /// Bytes that all events take when they are read.
     bytes: usize,
@@ -49,17 +54,21 @@ struct Queue {
     lost: bool,
 }
 
-struct Event {
-    wd: i32,
-    mask: u32,
-    cookie: u32,
-    name: Option<Arc<[u8]>>,
+#[derive(Clone)]
+pub(super) struct Event {
+    pub(super) wd: i32,
+    pub(super) mask: u32,
+    /// Of fanotify the process.
+    pub(super) cookie: u32,
+    pub(super) name: Option<Arc<[u8]>>,
+    /// What fanotify reports of.
+    pub(super) object: Option<Object>,
 }
 
 impl Queue {
     /// Whether there was memory for it.
     fn add(&mut self, event: Event) -> bool {
-        let size = event.size();
+        let size = self.header + event.body();
         let added = self.events.try_push_back(event).is_ok();
         if added {
             self.bytes += size;
@@ -82,20 +91,31 @@ impl Queue {
 
 impl Event {
     /// Events were lost.
-    const OVERFLOW: Event = Event { wd: NO_WATCH, mask: abi::IN_Q_OVERFLOW, cookie: 0, name: None };
+    const OVERFLOW: Event =
+        Event { wd: NO_WATCH, mask: abi::IN_Q_OVERFLOW, cookie: 0, name: None, object: None };
 
     /// Bytes of the name as it is read: with at least one 0 behind it.
     fn name_size(&self) -> usize {
         self.name.as_ref().map_or(0, |name| (name.len() + 1).next_multiple_of(HEADER))
     }
 
-    fn size(&self) -> usize {
-        HEADER + self.name_size()
+    /// Bytes of it behind the header, as it is read.
+    fn body(&self) -> usize {
+        self.name_size() + self.object.as_ref().map_or(0, Object::size)
     }
 
-    /// Whether another that follows says the same.
-    fn repeats(&self, wd: i32, mask: u32, name: Option<&Arc<[u8]>>) -> bool {
-        self.wd == wd && self.mask == mask && self.name.as_ref() == name && mask & abi::IN_IGNORED == 0
+    /// Whether one that follows says the same, or can be told together with it.
+    fn takes_in(&mut self, other: &Event) -> bool {
+        if let Some(object) = &self.object {
+            let same =
+                other.object.as_ref().is_some_and(|other| object.same(other)) && self.cookie == other.cookie;
+            if same {
+                self.mask |= other.mask;
+            }
+            return same;
+        }
+        let same = self.wd == other.wd && self.mask == other.mask && self.name == other.name;
+        same && self.mask & abi::IN_IGNORED == 0
     }
 }
 
@@ -108,13 +128,20 @@ pub struct Watch {
 }
 
 impl Inotify {
-    /// A new one, of this user. EMFILE if that has too many, ENOMEM.
-    pub fn new(uid: u32) -> Result<Arc<Inotify>, Errno> {
-        limits::add_instance(uid)?;
+    /// A new one, of this user; of fanotify if `fan` says what that is to report. EMFILE if the user has too many, ENOMEM.
+    pub fn new(uid: u32, fan: Option<Fan>) -> Result<Arc<Inotify>, Errno> {
+        let (limits, header) = match fan {
+            Some(_) => (&super::FANOTIFY, fanotify::HEADER),
+            None => (&INOTIFY, HEADER),
+        };
+        limits.add_instance(uid)?;
         let watches = Watches { files: SortedMap::new(), last: 0, closed: false };
+        let queue = Queue { header, events: VecDeque::new(), bytes: 0, overflow: false, lost: false };
         let new = Inotify {
             uid,
-            queue: Mutex::new(Queue::default()),
+            limits,
+            fan,
+            queue: Mutex::new(queue),
             source: PollSource::new(),
             watches: Mutex::new(watches),
         };
@@ -125,32 +152,64 @@ impl Inotify {
     /// Watches a file, or changes what is watched for; gives the watch descriptor. EEXIST for IN_MASK_CREATE, ENOSPC, ENOMEM.
     pub fn watch(self: &Arc<Self>, watch: &Watch) -> Result<i32, Errno> {
         let Watch { identity, mask } = *watch;
-        let again = match mask {
-            _ if mask & abi::IN_MASK_CREATE != 0 => Again::Refuse,
-            _ if mask & abi::IN_MASK_ADD != 0 => Again::Add,
-            _ => Again::Replace,
-        };
-        let mask = mask & (EVENTS | abi::IN_ONESHOT | abi::IN_EXCL_UNLINK);
+        let kept = mask & (EVENTS | abi::IN_ONESHOT | abi::IN_EXCL_UNLINK);
+        self.watch_or_change(identity, (kept, 0), &mut |mark| {
+            if mask & abi::IN_MASK_CREATE != 0 {
+                return Err(Errno::EXIST);
+            }
+            mark.mask = if mask & abi::IN_MASK_ADD != 0 { mark.mask | kept } else { kept };
+            Ok(())
+        })
+    }
+
+    /// Changes the watch of a file, or adds one with this mask and what is ignored. The errors of `change`; ENOSPC, ENOMEM.
+    pub(super) fn watch_or_change(
+        self: &Arc<Self>,
+        identity: Identity,
+        (mask, ignored): (u32, u32),
+        change: Change,
+    ) -> Result<i32, Errno> {
         // Held until the watch is complete, so that one file has one watch.
         let mut watches = self.watches.lock();
-        if let Some(wd) = marks::change(identity, self, mask, &again)? {
+        if let Some(wd) = marks::change(identity, self, change)? {
             return Ok(wd);
         }
         if watches.closed {
             return Err(Errno::BADF);
         }
-        limits::add_watch(self.uid)?;
+        if self.counts_watches() {
+            self.limits.add_watch(self.uid)?;
+        }
         let wd = watches.next();
-        let added = watches.files.insert(wd, identity).map_err(Errno::from).and_then(|_| {
-            marks::add(identity, Mark { listener: Listener::Events(self.clone(), wd), mask, is_gone: false })
-        });
+        let listener = Listener::Events(self.clone(), wd);
+        let added = watches
+            .files
+            .insert(wd, identity)
+            .map_err(Errno::from)
+            .and_then(|_| marks::add(identity, Mark { listener, mask, ignored, is_gone: false }));
         if let Err(error) = added {
             watches.files.remove(&wd);
-            limits::remove_watches(self.uid, 1);
+            self.uncount(1);
             return Err(error);
         }
         watches.last = wd;
         Ok(wd)
+    }
+
+    fn counts_watches(&self) -> bool {
+        self.fan.as_ref().is_none_or(|fan| !fan.has_unlimited_marks())
+    }
+
+    fn uncount(&self, watches: usize) {
+        if self.counts_watches() {
+            self.limits.remove(self.uid, 0, watches);
+        }
+    }
+
+    /// Any of the watches whose files are `meant`.
+    pub(super) fn any_watch(&self, meant: impl Fn(&Identity) -> bool) -> Option<(i32, Identity)> {
+        let watches = self.watches.lock();
+        watches.files.iter().find(|(_, identity)| meant(identity)).map(|(wd, identity)| (*wd, *identity))
     }
 
     /// inotify_rm_watch(2). EINVAL.
@@ -168,20 +227,40 @@ impl Inotify {
             }
             marks::remove_watch(identity, self);
         }
-        limits::remove_watches(self.uid, 1);
-        self.queue(wd, abi::IN_IGNORED, 0, None);
+        self.uncount(1);
+        self.hear(wd, 0, &Happened { mask: abi::IN_IGNORED, ..Happened::default() });
         true
     }
 
-    /// An event happened: it waits to be read, or its loss does.
-    pub(super) fn queue(&self, wd: i32, mask: u32, cookie: u32, name: Option<&Arc<[u8]>>) {
+    /// An event happened that a watch with this mask reports.
+    pub(super) fn hear(&self, wd: i32, watched: u32, happened: &Happened) {
+        let event = match &self.fan {
+            Some(fan) => fan.event(self, watched, happened),
+            None => {
+                // What ends or moves has no kind, as on Linux.
+                let moves = happened.mask & abi::IN_MOVE_SELF != 0;
+                let kind = if moves { abi::IN_ISDIR } else { 0 };
+                let mask = happened.mask & !(kind | marks::OPENED_TO_EXECUTE);
+                let name = happened.name.cloned();
+                Some(Event { wd, mask, cookie: happened.cookie, name, object: None })
+            }
+        };
+        if let Some(event) = event {
+            self.queue(event);
+        }
+    }
+
+    /// An event waits to be read, or its loss does.
+    fn queue(&self, event: Event) {
         {
             let mut queue = self.queue.lock();
-            if queue.events.back().is_some_and(|last| last.repeats(wd, mask, name)) {
+            let among = if self.fan.is_some() { fanotify::MERGED_AMONG } else { 1 };
+            if queue.events.iter_mut().rev().take(among).any(|old| old.takes_in(&event)) {
                 return;
             }
-            let is_full = queue.events.len() >= MAX_EVENTS.get();
-            if is_full || !queue.add(Event { wd, mask, cookie, name: name.cloned() }) {
+            let is_full = queue.events.len() >= self.limits.events.get()
+                && !self.fan.as_ref().is_some_and(Fan::has_unlimited_queue);
+            if is_full || !queue.add(event) {
                 queue.lose();
             }
         }
@@ -205,6 +284,10 @@ impl Inotify {
             else {
                 return Ok(dst.done() - before);
             };
+            if let Some(fan) = &self.fan {
+                fan.write(event, dst)?;
+                continue;
+            }
             let mut bytes = [0; HEADER];
             let words = [event.wd as u32, event.mask, event.cookie, event.name_size() as u32];
             for (place, word) in bytes.chunks_exact_mut(4).zip(words) {
@@ -222,7 +305,8 @@ impl Inotify {
     /// The first event, if it fits into so many bytes. EAGAIN, EINVAL.
     fn pop(&self, room: usize) -> Result<Option<Event>, Errno> {
         let mut queue = self.queue.lock();
-        match queue.events.front().map(Event::size) {
+        let header = queue.header;
+        match queue.events.front().map(|event| header + event.body()) {
             Some(size) if size > room => Err(Errno::INVAL),
             Some(size) => {
                 queue.bytes -= size;
@@ -233,7 +317,7 @@ impl Inotify {
                 Ok(event)
             }
             None if !queue.lost => Err(Errno::AGAIN),
-            None if room < HEADER => Err(Errno::INVAL),
+            None if room < header => Err(Errno::INVAL),
             None => {
                 queue.lost = false;
                 Ok(Some(Event::OVERFLOW))
@@ -257,7 +341,7 @@ impl Watches {
 
 impl Drop for Inotify {
     fn drop(&mut self) {
-        limits::remove_instance(self.uid);
+        self.limits.remove(self.uid, 1, 0);
     }
 }
 
@@ -289,7 +373,7 @@ impl File for Inotify {
         }
         let bytes = {
             let queue = self.queue.lock();
-            queue.bytes + if queue.lost { HEADER } else { 0 }
+            queue.bytes + if queue.lost { queue.header } else { 0 }
         };
         user::write_u32(argument, bytes as u32)?;
         Ok(0)
@@ -300,7 +384,7 @@ impl File for Inotify {
     }
 
     fn path(&self, text: &mut Text) -> Result<(), NoMemory> {
-        text.push(b"anon_inode:inotify")
+        text.push(if self.fan.is_some() { b"anon_inode:[fanotify]" } else { b"anon_inode:inotify" })
     }
 
     fn closed(&self) {
@@ -314,7 +398,10 @@ impl File for Inotify {
             marks::remove_watch(*identity, self);
             count += 1;
         }
-        limits::remove_watches(self.uid, count);
+        self.uncount(count);
+        // They keep files, which may be the last that does.
+        let events = core::mem::take(&mut self.queue.lock().events);
+        drop(events);
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -1,4 +1,4 @@
-//! Limits of inotify (/proc/sys/fs/inotify), and what each user has of them.
+//! Limits of inotify and fanotify (/proc/sys/fs), and what each user has of them.
 use crate::errno::Errno;
 use crate::lock::Mutex;
 use coracle_hal::frame::{self, FRAME_SIZE};
@@ -13,12 +13,21 @@ pub struct Setting {
     first: Option<usize>,
 }
 
-/// Events that may wait at an instance (max_queued_events).
-pub static MAX_EVENTS: Setting = Setting { value: AtomicUsize::new(0), first: Some(16_384) };
-/// Instances that a user may have (max_user_instances).
-pub static MAX_INSTANCES: Setting = Setting { value: AtomicUsize::new(0), first: Some(128) };
-/// Watches that a user may have (max_user_watches).
-pub static MAX_WATCHES: Setting = Setting { value: AtomicUsize::new(0), first: None };
+/// The limits of one of the two.
+pub struct Limits {
+    /// Events that may wait at an instance (max_queued_events).
+    pub events: Setting,
+    /// Instances that a user may have (max_user_instances, max_user_groups).
+    pub instances: Setting,
+    /// Watches that a user may have (max_user_watches, max_user_marks).
+    pub watches: Setting,
+    counts: Mutex<SortedMap<u32, Count>>,
+}
+
+/// Those of inotify.
+pub static INOTIFY: Limits = Limits::new();
+/// Those of fanotify.
+pub static FANOTIFY: Limits = Limits::new();
 
 /// So many that they take at most a hundredth of memory, within Linux's bounds (`inotify_user_setup`).
 fn watches_by_memory() -> usize {
@@ -54,53 +63,55 @@ struct Count {
     watches: usize,
 }
 
-static COUNTS: Mutex<SortedMap<u32, Count>> = Mutex::new(SortedMap::new());
-
-fn count(uid: u32, change: impl FnOnce(&mut Count) -> Result<(), Errno>) -> Result<(), Errno> {
-    let mut counts = COUNTS.lock();
-    let count = counts.get_or_insert_with(uid, Count::default)?;
-    let result = change(count);
-    if count.instances == 0 && count.watches == 0 {
-        counts.remove(&uid);
+impl Limits {
+    const fn new() -> Limits {
+        Limits {
+            events: Setting { value: AtomicUsize::new(0), first: Some(16_384) },
+            instances: Setting { value: AtomicUsize::new(0), first: Some(128) },
+            watches: Setting { value: AtomicUsize::new(0), first: None },
+            counts: Mutex::new(SortedMap::new()),
+        }
     }
-    result
-}
 
-/// Counts an instance of a user. EMFILE if there are too many, ENOMEM.
-pub(super) fn add_instance(uid: u32) -> Result<(), Errno> {
-    count(uid, |count| {
-        if count.instances >= MAX_INSTANCES.get() {
-            return Err(Errno::MFILE);
+    fn count(&self, uid: u32, change: impl FnOnce(&mut Count) -> Result<(), Errno>) -> Result<(), Errno> {
+        let mut counts = self.counts.lock();
+        let count = counts.get_or_insert_with(uid, Count::default)?;
+        let result = change(count);
+        if count.instances == 0 && count.watches == 0 {
+            counts.remove(&uid);
         }
-        count.instances += 1;
-        Ok(())
-    })
-}
+        result
+    }
 
-/// Counts a watch of a user. ENOSPC if there are too many, ENOMEM.
-pub(super) fn add_watch(uid: u32) -> Result<(), Errno> {
-    count(uid, |count| {
-        if count.watches >= MAX_WATCHES.get() {
-            return Err(Errno::NOSPC);
-        }
-        count.watches += 1;
-        Ok(())
-    })
-}
+    /// Counts an instance of a user. EMFILE if there are too many, ENOMEM.
+    pub(super) fn add_instance(&self, uid: u32) -> Result<(), Errno> {
+        self.count(uid, |count| {
+            if count.instances >= self.instances.get() {
+                return Err(Errno::MFILE);
+            }
+            count.instances += 1;
+            Ok(())
+        })
+    }
 
-/// An instance goes.
-pub(super) fn remove_instance(uid: u32) {
-    // The user is in the table as long as the instance counts.
-    let _ = count(uid, |count| {
-        count.instances -= 1;
-        Ok(())
-    });
-}
+    /// Counts a watch of a user. ENOSPC if there are too many, ENOMEM.
+    pub(super) fn add_watch(&self, uid: u32) -> Result<(), Errno> {
+        self.count(uid, |count| {
+            if count.watches >= self.watches.get() {
+                return Err(Errno::NOSPC);
+            }
+            count.watches += 1;
+            Ok(())
+        })
+    }
 
-/// Watches go.
-pub(super) fn remove_watches(uid: u32, number: usize) {
-    let _ = count(uid, |count| {
-        count.watches -= number;
-        Ok(())
-    });
+    /// An instance goes, or watches go.
+    pub(super) fn remove(&self, uid: u32, instances: usize, watches: usize) {
+        // The user is in the table as long as the instance counts.
+        let _ = self.count(uid, |count| {
+            count.instances -= instances;
+            count.watches -= watches;
+            Ok(())
+        });
+    }
 }

@@ -1,7 +1,9 @@
 //! All watches, by the file that they watch.
+use super::fanotify::{FAN_EVENTS, IGNORES_FOR_GOOD};
 use super::instance::Inotify;
 use super::signals::Request;
 use crate::errno::Errno;
+use crate::fs::mount::Path;
 use crate::lock::Mutex;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -15,6 +17,11 @@ pub type Identity = (u64, u64);
 
 /// Bits of a watch's mask that say which events it reports.
 pub(super) const EVENTS: u32 = abi::IN_ALL_EVENTS;
+/// A file was opened to be executed: an event for fanotify(7) alone (FAN_OPEN_EXEC).
+pub(super) const OPENED_TO_EXECUTE: u32 = 0x1000;
+/// In the place of a device, for the marks of a mount by its number, and of a file system by its device number.
+pub(super) const OF_MOUNT: u64 = u64::MAX;
+pub(super) const OF_FILE_SYSTEM: u64 = u64::MAX - 1;
 /// A name in a directory was changed: an event for signals alone. No bit of an inotify watch's mask (Linux's FS_RENAME).
 pub(super) const RENAMED: u32 = 0x1000_0000;
 
@@ -37,8 +44,10 @@ impl Listener {
 #[derive(Clone)]
 pub(super) struct Mark {
     pub(super) listener: Listener,
-    /// IN_* of inotify_add_watch(2).
+    /// IN_* of inotify_add_watch(2), or FAN_* of fanotify_mark(2).
     pub(super) mask: u32,
+    /// Events that the instance doesn't hear of, for fanotify_mark(2).
+    pub(super) ignored: u32,
     /// The file is gone.
     pub(super) is_gone: bool,
 }
@@ -53,36 +62,44 @@ pub fn is_on() -> bool {
     COUNT.load(Relaxed) != 0
 }
 
-/// What an instance asks for when it already watches the file.
-pub(super) enum Again {
-    /// IN_MASK_ADD: further events.
-    Add,
-    /// IN_MASK_CREATE: EEXIST.
-    Refuse,
-    /// These events alone.
-    Replace,
-}
+/// Changes the masks of an instance's watch.
+pub(super) type Change<'a> = &'a mut dyn FnMut(&mut Mark) -> Result<(), Errno>;
 
-/// Changes the watch that an instance has on a file; `None` if it has none. EEXIST.
+/// Changes the watch that an instance has on a file; `None` if it has none.
 pub(super) fn change(
     identity: Identity,
     inotify: &Arc<Inotify>,
-    mask: u32,
-    again: &Again,
+    change: Change,
 ) -> Result<Option<i32>, Errno> {
     let mut marks = MARKS.lock();
     let list = marks.get_mut(&identity).map_or(&mut [][..], Vec::as_mut_slice);
-    let own = list.iter_mut().find_map(|mark| match &mark.listener {
-        Listener::Events(own, wd) if Arc::ptr_eq(own, inotify) => Some((*wd, &mut mark.mask)),
-        _ => None,
-    });
-    let Some((wd, watched)) = own else { return Ok(None) };
-    match again {
-        Again::Refuse => return Err(Errno::EXIST),
-        Again::Add => *watched |= mask,
-        Again::Replace => *watched = mask,
+    for mark in list {
+        if let Listener::Events(own, wd) = &mark.listener
+            && Arc::ptr_eq(own, inotify)
+        {
+            let wd = *wd;
+            return change(mark).map(|()| Some(wd));
+        }
     }
-    Ok(Some(wd))
+    Ok(None)
+}
+
+/// Whether an instance asked not to hear of an event of any of these.
+pub(super) fn is_ignored(inotify: &Inotify, mask: u32, marked: &[Identity]) -> bool {
+    let marks = MARKS.lock();
+    let ignores = |mark: &Mark| mark.ignored & mask & FAN_EVENTS != 0 && mark.listener.is_of(inotify);
+    marked.iter().filter_map(|identity| marks.get(identity)).any(|marks| marks.iter().any(ignores))
+}
+
+/// A file was modified: what was to be ignored until then is not any more.
+pub(super) fn forget_ignored(marked: &[Identity]) {
+    let mut marks = MARKS.lock();
+    for identity in marked {
+        let list = marks.get_mut(identity).map_or(&mut [][..], Vec::as_mut_slice);
+        for mark in list.iter_mut().filter(|mark| mark.mask & IGNORES_FOR_GOOD == 0) {
+            mark.ignored = 0;
+        }
+    }
 }
 
 /// Adds a request for signals, or adds to the one that was made in the same way. ENOMEM.
@@ -162,7 +179,7 @@ impl Mark {
 /// Whether a watch of the file reports any of these events.
 pub(super) fn wants(identity: Identity, mask: u32) -> bool {
     let marks = MARKS.lock();
-    marks.get(&identity).is_some_and(|marks| marks.iter().any(|mark| mark.mask & mask & EVENTS != 0))
+    marks.get(&identity).is_some_and(|marks| marks.iter().any(|mark| mark.mask & mask & FAN_EVENTS != 0))
 }
 
 /// The watch of a file at a place in its list.
@@ -181,6 +198,10 @@ pub(super) struct Happened<'a> {
     pub(super) name: Option<&'a Arc<[u8]>>,
     /// The file has no name any more.
     pub(super) is_unlinked: bool,
+    /// The file, as it was reached; not for changes of names.
+    pub(super) path: Option<&'a Path>,
+    /// The file, or the directory whose names changed.
+    pub(super) subject: Identity,
 }
 
 /// Tells the watches of a file. No lock is held meanwhile, so that one which comes or goes at the same time may count or not.
@@ -189,13 +210,11 @@ pub(super) fn report(identity: Identity, happened: Happened) {
     while let Some(mark) = nth(identity, index) {
         index += 1;
         let excluded = happened.is_unlinked && mark.mask & abi::IN_EXCL_UNLINK != 0;
-        if mark.mask & happened.mask & (EVENTS | RENAMED) == 0 || excluded {
+        if mark.mask & happened.mask & (FAN_EVENTS | RENAMED) == 0 || excluded {
             continue;
         }
         match &mark.listener {
-            Listener::Events(inotify, wd) => {
-                inotify.queue(*wd, happened.mask, happened.cookie, happened.name);
-            }
+            Listener::Events(inotify, wd) => inotify.hear(*wd, mark.mask, &happened),
             Listener::Signals(request) => request.announce(),
         }
         if mark.mask & abi::IN_ONESHOT != 0 && mark.end(identity) {
@@ -252,7 +271,7 @@ fn settle_all() {
     loop {
         let next = GONE.lock().pop();
         let Some(identity) = next.or_else(marked_as_gone) else { return };
-        report(identity, Happened { mask: abi::IN_DELETE_SELF, ..Happened::default() });
+        report(identity, Happened { mask: abi::IN_DELETE_SELF, subject: identity, ..Happened::default() });
         end(identity);
     }
 }
@@ -262,6 +281,12 @@ fn marked_as_gone() -> Option<Identity> {
     let marks = MARKS.lock();
     let is_gone = |marks: &Vec<Mark>| marks.iter().any(|mark| mark.is_gone);
     marks.iter().find(|(_, marks)| is_gone(marks)).map(|(identity, _)| *identity)
+}
+
+/// A mount is taken out of the tree.
+#[cold]
+pub fn mount_gone(id: u64) {
+    end((OF_MOUNT, id));
 }
 
 /// Ends the watches of a file.
@@ -274,6 +299,7 @@ fn end(identity: Identity) {
 /// The file system with this device number is mounted no longer.
 #[cold]
 pub fn unmounted(device: u64) {
+    end((OF_FILE_SYSTEM, device));
     loop {
         let next = {
             let marks = MARKS.lock();
@@ -282,7 +308,7 @@ pub fn unmounted(device: u64) {
         let Some(identity) = next.filter(|identity| identity.0 == device) else { return };
         while let Some(mark) = nth(identity, 0) {
             if let Listener::Events(inotify, wd) = &mark.listener {
-                inotify.queue(*wd, abi::IN_UNMOUNT, 0, None);
+                inotify.hear(*wd, 0, &Happened { mask: abi::IN_UNMOUNT, ..Happened::default() });
             }
             mark.end(identity);
         }

@@ -56,7 +56,10 @@ pub fn request(open: &OpenFile, pid: i32, fd: i32, kinds: u32) -> Result<(), Err
     let request = try_arc(Request { sender, pid, fd: AtomicI32::new(fd) })?;
     let events = KINDS.iter().filter(|(kind, _)| kinds & kind != 0).fold(0, |all, (_, events)| all | events);
     let once = if kinds & abi::DN_MULTISHOT == 0 { abi::IN_ONESHOT } else { 0 };
-    marks::ask(identity, Mark { listener: Listener::Signals(request), mask: events | once, is_gone: false })
+    marks::ask(
+        identity,
+        Mark { listener: Listener::Signals(request), mask: events | once, ignored: 0, is_gone: false },
+    )
 }
 
 /// Process `pid` closes a descriptor: what it has asked for by that ends.
