@@ -451,6 +451,10 @@ fn switch_accounted(next: Arc<Thread>, here: &Cpu, now: u64) {
         (kind::SWITCH, state, who(&next), left)
     });
     here.debt.resume(&next);
+    // Another CPU may still be leaving its stack, and count its time before it has.
+    while next.task.on_cpu() && !this::with(|me| Arc::ptr_eq(me, &next)) {
+        cpu::relax();
+    }
     next.sched.begin(now);
     next.sched.cpu.store(cpu::id() as u32, Relaxed);
     if next.process.memory_id() != here.memory.load(Relaxed) {

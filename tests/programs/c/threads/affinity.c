@@ -1,4 +1,5 @@
 // sched_getaffinity, sched_setaffinity, sched_yield, getcpu, scheduling parameters; threads that cross from CPU to CPU.
+// machines: all
 #include "t.h"
 #include <pthread.h>
 #include <sched.h>
@@ -7,14 +8,26 @@
 // The CPUs that the program may run on, which need not be all of the machine's, nor its first.
 static int cpus[CPU_SETSIZE], cpu_count;
 
+static long long clock_ns(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
+
+// Goes from CPU to CPU. The thread's CPU time goes on meanwhile, and is not more than the time that passes.
 static void *wander(void *start) {
     long elsewhere = 0;
+    long long since = clock_ns(CLOCK_MONOTONIC), first = clock_ns(CLOCK_THREAD_CPUTIME_ID), last = first;
     for (long i = 0; i < 2000; i++) {
         int cpu = cpus[((long)start + i) % cpu_count];
         cpu_set_t one;
         CPU_ZERO(&one);
         CPU_SET(cpu, &one);
         elsewhere += sched_setaffinity(0, sizeof one, &one) != 0 || sched_getcpu() != cpu;
+        long long used = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+        // One of the clocks may be slewed.
+        elsewhere += used <= last || used - first > 2 * (clock_ns(CLOCK_MONOTONIC) - since) + 1000000;
+        last = used;
     }
     return (void *)elsewhere;
 }
