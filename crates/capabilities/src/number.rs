@@ -52,6 +52,8 @@ pub const AUDIT_CONTROL: u32 = 30;
 pub const SETFCAP: u32 = 31;
 /// Read the kernel's log.
 pub const SYSLOG: u32 = 34;
+/// Count what happens in the kernel.
+pub const PERFMON: u32 = 38;
 /// Choose ids of processes.
 pub const CHECKPOINT_RESTORE: u32 = 40;
 /// The last one there is, of Linux 6.1.

@@ -48,6 +48,8 @@ pub fn fault(thread: &Arc<Thread>, context: &mut UserContext, fault: Fault) {
         signal::force(thread, info);
     } else {
         thread.process.faults.fetch_add(1, Relaxed);
+        // No other thread writes this one.
+        thread.faults.store(thread.faults.load(Relaxed) + 1, Relaxed);
     }
     if thread.work().is_some() {
         leave(thread, context, false);

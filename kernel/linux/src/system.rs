@@ -189,7 +189,8 @@ pub fn getrusage(call: &Call) -> SysResult {
     let mut words = rusage(cpu_ns);
     if call.i32(0) != RUSAGE_CHILDREN {
         words[MAX_RESIDENT] = (process.memory().sizes().1 / 1024) as u64;
-        words[MINOR_FAULTS] = process.faults.load(Relaxed);
+        let of_thread = call.i32(0) == RUSAGE_THREAD;
+        words[MINOR_FAULTS] = if of_thread { &call.thread().faults } else { &process.faults }.load(Relaxed);
         for (word, count) in words[SWITCHES..].iter_mut().zip(&call.thread().sched.switches) {
             *word = count.load(Relaxed);
         }

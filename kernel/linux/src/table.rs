@@ -356,6 +356,7 @@ system_calls! {
     169 reboot(number, number, number, address) super::system::reboot, "ends the machine";
     170 sethostname(&string, len) super::system::sethostname, "all";
     171 setdomainname(&string, len) super::system::setdomainname, "all";
+    298 perf_event_open(&perf_attributes, pid, perf_cpu, perf_event, perf_flags) -> perf_event super::perf::perf_event_open, "PERF_TYPE_SOFTWARE of threads and their children, counted in groups; no samples, no events of CPUs";
     302 prlimit64(pid, resource, &resource_limit, &out) super::system::prlimit64, "as getrlimit";
     318 getrandom(&out, len, number) super::system::getrandom, "all";
     // System V IPC

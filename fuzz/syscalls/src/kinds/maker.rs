@@ -42,6 +42,7 @@ pub const DESCRIPTORS: &[&str] = &[
     "epoll",
     "inotify",
     "fanotify",
+    "perf_event",
     "io_uring",
     "timerfd",
     "pidfd",

@@ -100,6 +100,17 @@ pub fn make(maker: &mut Maker, kind: &str) -> Option<Vec<Field>> {
             Number(8, maker.flags(&[0, 1, 2, 4, 8, 16, 32])),
             Bytes(vec![0; 8]),
         ],
+        // A `struct perf_event_attr`: type, size, kind, period, samples, format, bits.
+        "perf_attributes" => vec![
+            Number(4, maker.pick(&[1, 1, 1, 1, 0, 2])),
+            Number(4, maker.pick(&[64, 0, 136, 4096, 32])),
+            Number(8, maker.pick(&[0, 1, 2, 3, 4, 5, 9, 12])),
+            Number(8, maker.pick(&[0, 0, 0, 1, u64::MAX])),
+            Number(8, 0),
+            Number(8, maker.flags(&[0, 1, 2, 4, 8, 8, 16])),
+            Number(8, maker.flags(&[1, 2, 2, 16, 32, 32, 1 << 12])),
+            Bytes(vec![0; 88]),
+        ],
         "clone_args" => clone_args(maker),
         "futex_word" => vec![Number(4, maker.pick(&[0, 0, 1, 1, 0x8000_0000, 0x4000_0001])), Number(4, 0)],
         "robust_list" => robust_list(maker),

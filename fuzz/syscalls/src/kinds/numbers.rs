@@ -24,6 +24,15 @@ pub fn make(maker: &mut Maker, kind: &str) -> Option<u64> {
         "epoll" => opened(maker, &[14]),
         "inotify" => descriptor(maker),
         "fanotify" => descriptor(maker),
+        // Most events have no group.
+        "perf_event" => {
+            if maker.one_in(4) {
+                descriptor(maker)
+            } else {
+                u64::MAX
+            }
+        }
+        "perf_cpu" => maker.pick(&[u64::MAX, u64::MAX, 0, 1, 64]),
         "timerfd" => opened(maker, &[15]),
         "pidfd" => opened(maker, &[27]),
         "dirfd" => match maker.rng.u32(..8) {
@@ -181,6 +190,7 @@ fn flags(maker: &mut Maker, kind: &str) -> Option<u64> {
             g::IN_ALL_EVENTS, g::IN_ALL_EVENTS, g::IN_ONESHOT, g::IN_MASK_ADD, g::IN_MASK_CREATE, g::IN_ONLYDIR, g::IN_EXCL_UNLINK,
             g::IN_DONT_FOLLOW,
         ]),
+        "perf_flags" => maker.flags(&[0, 0, 1, 2, 4, 8, 8]),
         "fanotify_flags" => maker.flags(&[0, 1, 2, 2, 4, 8, 0x10, 0x20, 0x100, 0x200, 0x200]),
         "fanotify_mark_flags" => operation(maker, &[1, 1, 1, 2, 0x80], &[0, 4, 8, 0x10, 0x20, 0x40, 0x100]),
         "fanotify_mask" => maker.flags(&[0xfff, 0x1000, 0x3b, 0x3b, 0x4000_0000, 0x0800_0000, 0x10000]),

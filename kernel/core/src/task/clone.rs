@@ -1,10 +1,10 @@
 //! New threads and processes (clone(2), fork(2), vfork(2)).
 use super::debug;
-use super::pid_space;
 use super::process::{self, Process};
 use super::signal::{self, SigInfo};
 use super::thread::Thread;
 use super::{exit, limits, namespaces, ptrace, sched};
+use super::{perf, pid_space};
 use crate::arch::registers;
 use crate::errno::Errno;
 use crate::mm::user;
@@ -168,6 +168,7 @@ pub fn clone(
     // For lack of memory the child is not traced.
     let event = ptrace::new_child(parent, &child, &request).unwrap_or(None);
     let told = ptrace::tracer_sees(parent, id) as u64;
+    perf::inherit(&child, parent);
     sched::start(child);
     let mut own = *registers;
     if let Some(event) = event {

@@ -449,6 +449,7 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     process.vfork_done.store(true, Release);
     process.exit_source.notify(crate::ipc::poll::Events::IN);
     super::debug::executed(process, thread);
+    super::perf::executed(thread, process.dumpable.load(Relaxed) == 0);
     let mut context = loaded.context;
     ptrace::executed(thread, &mut context, id, seen);
     Ok(context)

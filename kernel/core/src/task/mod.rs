@@ -23,6 +23,7 @@ pub mod namespaces;
 pub mod oom;
 pub mod oom_score;
 pub mod orphans;
+pub mod perf;
 pub mod pid_space;
 pub mod process;
 pub mod ptrace;

@@ -43,6 +43,8 @@ pub struct SchedState {
     since_ns: AtomicU64,
     /// How often it left the CPU by itself, and how often it had to.
     pub switches: [AtomicU64; 2],
+    /// How often it went to another CPU.
+    pub migrations: AtomicU32,
     /// Room for it in every queue.
     _place: run_queue::Place,
     /// Its timer for sleeping with a deadline.
@@ -79,6 +81,7 @@ impl SchedState {
             run_ns: AtomicU64::new(0),
             since_ns: AtomicU64::new(0),
             switches: [AtomicU64::new(0), AtomicU64::new(0)],
+            migrations: AtomicU32::new(0),
             sleep_timer: timer::SleepTimer::new()?,
             timer_slack_ns: [const { AtomicU64::new(TIMER_SLACK_NS) }; 2],
         })
@@ -90,6 +93,14 @@ impl SchedState {
     /// The CPU it runs on, or ran on last.
     pub fn last_cpu(&self) -> usize {
         self.cpu.load(Relaxed) as usize
+    }
+    /// It is at a CPU.
+    #[inline(always)]
+    fn is_at(&self, cpu: usize) {
+        if self.last_cpu() != cpu {
+            self.cpu.store(cpu as u32, Relaxed);
+            self.migrations.fetch_add(1, Relaxed);
+        }
     }
     /// Nanoseconds it has run without a pause, if it runs now.
     pub(super) fn stretch_ns(&self, now: u64) -> u64 {
@@ -297,6 +308,7 @@ pub fn start(thread: Arc<Thread>) {
             .min_by_key(|&cpu| CPUS.of(cpu).waiting.load(Relaxed))
             .unwrap_or(0)
     };
+    thread.sched.cpu.store(target as u32, Relaxed);
     enqueue(thread, target);
 }
 
@@ -304,7 +316,7 @@ pub fn start(thread: Arc<Thread>) {
 fn enqueue(thread: Arc<Thread>, target: usize) {
     let affinity = thread.sched.affinity();
     let rank = thread.rank();
-    thread.sched.cpu.store(target as u32, Relaxed);
+    thread.sched.is_at(target);
     let before = push(CPUS.of(target), thread, End::Back);
     if rank != 0 {
         hurry(target, rank);
@@ -406,7 +418,7 @@ pub fn migrate(me: &Arc<Thread>) {
     // other to leave the stack of the thread that it took.
     let next = another();
     let target = cpus.trailing_zeros();
-    me.sched.cpu.store(target, Relaxed);
+    me.sched.is_at(target as usize);
     me.disturbed();
     push(CPUS.of(target as usize), me.clone(), End::Back);
     cpu::kick(target as usize);
@@ -456,7 +468,7 @@ fn switch_accounted(next: Arc<Thread>, here: &Cpu, now: u64) {
         cpu::relax();
     }
     next.sched.begin(now);
-    next.sched.cpu.store(cpu::id() as u32, Relaxed);
+    next.sched.is_at(cpu::id());
     if next.process.memory_id() != here.memory.load(Relaxed) {
         use_memory(&next);
     }

@@ -4,6 +4,7 @@ use super::call_trace::CallTrace;
 use super::debug::held::Debugged;
 use super::futex::Waiter;
 use super::later::PutOff;
+use super::perf::PerfEvents;
 use super::process::Process;
 use super::run_queue;
 use super::sched::{self, SchedState};
@@ -16,7 +17,7 @@ use coracle_fallible::{Lossy, try_arc};
 use coracle_hal::context::UserContext;
 use coracle_hal::cpu;
 use coracle_hal::kernel::HasTask;
-use coracle_hal::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
+use coracle_hal::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use coracle_hal::task::Task;
 use coracle_sched_policy::Scheduling;
 use core::fmt;
@@ -86,6 +87,10 @@ pub struct Thread {
     pub fruitless_fault: AtomicUsize,
     /// See above.
     pub fruitless_faults: AtomicU32,
+    /// Its page faults that read from a file or made a page.
+    pub faults: AtomicU64,
+    /// What counts what it does.
+    pub perf: PerfEvents,
     /// A debugger's part.
     pub debug: Debugged,
     /// How it is scheduled, as a word ([`Scheduling::to_word`]).
@@ -243,6 +248,8 @@ impl Thread {
             suspect: AtomicUsize::new(0),
             fruitless_fault: AtomicUsize::new(0),
             fruitless_faults: AtomicU32::new(0),
+            faults: AtomicU64::new(0),
+            perf: PerfEvents::default(),
             debug: Debugged::default(),
             scheduling: AtomicU32::new(Scheduling::default().to_word()),
         })?;

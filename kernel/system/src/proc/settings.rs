@@ -7,12 +7,14 @@ use coracle_core::fs::file::description_bounds;
 use coracle_core::fs::notify;
 use coracle_core::fs::pty_limit;
 use coracle_core::ipc::pipe;
+use coracle_core::task::perf::PARANOID;
 use coracle_core::task::process::PID_MAX;
 use coracle_core::task::slice;
 use coracle_core::task::uts;
 use coracle_fallible::{NoMemory, Text};
 use coracle_fs::synthetic::{Item, Table};
 use coracle_hal::frame;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 use coracle_ipc::aio;
 use coracle_ipc::mqueue::tree;
 use coracle_ipc::sysv::{messages, segments, tables};
@@ -72,6 +74,14 @@ fn set_ping_groups(bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Who may count what (perf_event_open(2)). EINVAL.
+fn set_paranoid(_: &(), bytes: &[u8]) -> Result<(), Errno> {
+    let text = core::str::from_utf8(bytes.trim_ascii()).map_err(|_| Errno::INVAL)?;
+    let level: i32 = text.parse().map_err(|_| Errno::INVAL)?;
+    PARANOID.store(level.max(0) as u32, Relaxed);
+    Ok(())
+}
+
 /// A setting that is accepted, and has no effect on this kernel.
 fn accept(_: &(), _: &[u8]) -> Result<(), Errno> {
     Ok(())
@@ -116,6 +126,10 @@ pub static SYS: Table<()> = &[
             ("core_pattern", setting!("core")),
             ("core_uses_pid", setting!(0)),
             ("randomize_va_space", setting!(2)),
+            (
+                "perf_event_paranoid",
+                Item::Setting(|(), text| writeln!(text, "{}", PARANOID.load(Relaxed) as i32), set_paranoid),
+            ),
             ("overflowuid", text!(65_534)),
             ("overflowgid", text!(65_534)),
             (

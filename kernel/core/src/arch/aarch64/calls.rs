@@ -18,6 +18,7 @@ macro_rules! call_number {
     ($table:literal keyctl) => { Some(linux_raw_sys::general::__NR_keyctl as usize) };
     ($table:literal fanotify_init) => { Some(linux_raw_sys::general::__NR_fanotify_init as usize) };
     ($table:literal fanotify_mark) => { Some(linux_raw_sys::general::__NR_fanotify_mark as usize) };
+    ($table:literal perf_event_open) => { Some(linux_raw_sys::general::__NR_perf_event_open as usize) };
     ($table:literal mseal) => { Some(linux_raw_sys::general::__NR_mseal as usize) };
     ($table:literal getdents) => { None::<usize> };
     ($table:literal read) => { Some(linux_raw_sys::general::__NR_read as usize) };
