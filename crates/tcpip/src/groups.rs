@@ -5,6 +5,7 @@
 
 use crate::address::{Addresses, Hop, LOCALHOST, Link, Route, is_loopback};
 use crate::device::Device;
+use crate::discovery::solicited_node;
 use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::ip::Address;
@@ -60,13 +61,9 @@ impl Groups {
         last
     }
 
-    /// The groups of IPv6 that have members on the link.
-    pub fn for_each_on_wire(&self, mut each: impl FnMut(Address)) {
-        let all = self.0.read();
-        let groups = all.iter().map(|(membership, _)| *membership);
-        groups
-            .filter(|(group, link)| !group.is_v4() && *link == Link::Wire)
-            .for_each(|(group, _)| each(group));
+    /// The groups that sockets have joined, with the number of these sockets.
+    pub fn for_each(&self, mut each: impl FnMut(Membership, usize)) {
+        self.0.read().iter().for_each(|(membership, sockets)| each(*membership, *sockets));
     }
 }
 
@@ -110,7 +107,40 @@ impl Addresses {
     }
 }
 
+/// A group that the host is a member of, as [`Stack::memberships`] shows it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GroupSeen {
+    /// The group.
+    pub group: Address,
+    /// On this link.
+    pub link: Link,
+    /// Sockets that have joined it; 1 for the host itself.
+    pub users: usize,
+    /// Each host is a member, and none reports it (RFC 2710, section 5).
+    pub is_silent: bool,
+}
+
 impl<D: Device, E: Events> Stack<D, E> {
+    /// The groups that the host is a member of: those that sockets have joined, and its own. ENOMEM.
+    pub fn memberships(&self) -> Result<Vec<GroupSeen>> {
+        let mut all = Vec::new();
+        let mut found = Ok(());
+        let mut add = |(group, link), users, is_silent| {
+            found = found.and(all.try_push(GroupSeen { group, link, users, is_silent }));
+        };
+        self.groups.for_each(|membership, users| add(membership, users, false));
+        for own in &self.ipv6_addresses() {
+            add((solicited_node(own.address), Link::Wire), 1, false);
+        }
+        for link in [Link::Loopback, Link::Wire] {
+            [Address::v4(ALL_HOSTS), Address::ALL_NODES, Address::ALL_NODES_OF_INTERFACE]
+                .into_iter()
+                .for_each(|group| add((group, link), 1, true));
+        }
+        found?;
+        Ok(all)
+    }
+
     /// The link that a group is joined on by a socket which names none; `None` if no route leads to groups.
     pub fn default_group_link(&self) -> Option<Link> {
         self.addresses.group_link(0)

@@ -26,6 +26,8 @@ impl Address {
     pub const LINK_LOCAL: Address = Address { high: 0xfe80 << 48, low: 0 };
     /// ff02::1, all hosts of the link.
     pub const ALL_NODES: Address = Address { high: 0xff02 << 48, low: 1 };
+    /// ff01::1, the same that no packet leaves the host for.
+    pub const ALL_NODES_OF_INTERFACE: Address = Address { high: 0xff01 << 48, low: 1 };
     /// ff02::2, all routers of the link.
     pub const ALL_ROUTERS: Address = Address { high: 0xff02 << 48, low: 2 };
     /// ff02::16, all routers of the link that speak MLDv2.

@@ -64,6 +64,7 @@ pub use device::{
 pub use dhcp::Lease;
 pub use error::{Error, Result};
 pub use events::{Ends, Events, Observation, Readiness};
+pub use groups::GroupSeen;
 pub use ip::{Address, Endpoint, Family};
 pub use neighbor::Seen;
 pub use packet::{IpInfo, protocol};

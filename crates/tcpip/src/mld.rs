@@ -74,8 +74,10 @@ impl<D: Device, E: Events> Stack<D, E> {
             self.report_group(solicited_node(own.address), Record::Is);
         }
         let mut groups: heapless::Vec<Address, ANSWERS_MAX> = heapless::Vec::new();
-        self.groups.for_each_on_wire(|group| {
-            let _ = groups.push(group);
+        self.groups.for_each(|(group, link), _| {
+            if !group.is_v4() && link == Link::Wire {
+                let _ = groups.push(group);
+            }
         });
         for group in groups {
             self.report_group(group, Record::Is);

@@ -44,7 +44,48 @@ static int option(int fd, int name) {
 
 static int set(int fd, int name, int value) { return setsockopt(fd, IPPROTO_IP, name, &value, sizeof value); }
 
+// How many sockets of the loopback are in a group, as /proc/net/igmp or igmp6 has it; -1: the group is not there.
+static void listed(const char *file, const char *group) {
+    char line[256];
+    int index = 0, users = -1, on_loopback = 0;
+    FILE *f = fopen(file, "r");
+    NEED(f);
+    while (fgets(line, sizeof line, f)) {
+        char *at = strstr(line, group);
+        if (line[0] != '\t')
+            on_loopback = sscanf(line, "%d", &index) == 1 && index == 1;
+        if (on_loopback && at)
+            sscanf(at + strlen(group), "%d", &users);
+    }
+    fclose(f);
+    printf("%s in %s: %d\n", group, file, users);
+}
+
+// The groups that the host is in, by its own and by what sockets have joined.
+static void lists(void) {
+    int four[2], six = socket(AF_INET6, SOCK_DGRAM, 0);
+    listed("/proc/net/igmp", "010000E0");
+    listed("/proc/net/igmp6", "ff020000000000000000000000000001");
+    listed("/proc/net/igmp6", "ff010000000000000000000000000001");
+    for (int n = 0; n < 2; n++) {
+        four[n] = socket(AF_INET, SOCK_DGRAM, 0);
+        SHOW(join(four[n], "239.1.2.77"));
+        listed("/proc/net/igmp", "4D0201EF");
+    }
+    struct ipv6_mreq request = {.ipv6mr_interface = 1};
+    NEED(inet_pton(AF_INET6, "ff15::7:77", &request.ipv6mr_multiaddr) == 1);
+    SHOW(setsockopt(six, IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, &request, sizeof request));
+    listed("/proc/net/igmp6", "ff150000000000000000000000070077");
+    for (int n = 0; n < 2; n++) {
+        NEED(close(four[n]) == 0);
+        listed("/proc/net/igmp", "4D0201EF");
+    }
+    NEED(close(six) == 0);
+    listed("/proc/net/igmp6", "ff150000000000000000000000070077");
+}
+
 int main(void) {
+    lists();
     uint16_t port = 0;
     int a = member_socket(&port), b = member_socket(&port), other = member_socket(&port), s = socket(AF_INET, SOCK_DGRAM, 0);
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = port};

@@ -11,6 +11,8 @@ pub static FILES: Table<()> = &[
     ("icmp", Item::Pieces(|(), _, text| sockets::raw(Ip::V4, false, text))),
     ("icmp6", Item::Pieces(|(), _, text| sockets::raw(Ip::V6, false, text))),
     ("if_inet6", Item::Text(|(), text| interfaces::if_inet6(text))),
+    ("igmp", Item::Text(|(), text| interfaces::igmp(text))),
+    ("igmp6", Item::Text(|(), text| interfaces::igmp6(text))),
     ("netstat", Item::Text(|(), text| counters::netstat(text))),
     ("netlink", Item::Pieces(|(), _, text| sockets::netlink(text))),
     ("packet", Item::Pieces(|(), _, text| sockets::packet(text))),

@@ -1,8 +1,12 @@
 //! /proc/net/dev, if_inet6, route, fib_trie and arp: interfaces, their addresses, and what is reached over them.
+use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, Text};
 use coracle_net::arp_ioctl;
 use coracle_net::engine;
-use coracle_net::interface_ioctl::{CARD_NAME, InterfaceAddress, InterfaceInfo, interfaces, ipv6_addresses};
+use coracle_net::interface_ioctl::{
+    CARD_NAME, InterfaceAddress, InterfaceInfo, LOOPBACK_INDEX, interfaces, ipv6_addresses,
+};
+use coracle_tcpip::{GroupSeen, Link};
 use core::net::Ipv4Addr;
 
 const DEV_HEADER: &[u8] = b"Inter-|   Receive                                                |  Transmit
@@ -15,6 +19,9 @@ const ROUTE_WIDTH: usize = 127;
 /// Flags of routes (linux/route.h).
 const RTF_UP: u32 = 1;
 const RTF_GATEWAY: u32 = 2;
+/// Bits of the second byte of a group's address of IPv6 that say how far it reaches, and that of one within the host (RFC 4291, 2.7).
+const SCOPE: u8 = 0xf;
+const INTERFACE_SCOPE: u8 = 1;
 
 /// /proc/net/dev.
 pub fn dev(text: &mut Text) -> Result<(), NoMemory> {
@@ -48,6 +55,44 @@ pub fn if_inet6(text: &mut Text) -> Result<(), NoMemory> {
         let name = all.iter().find(is_own).map_or("", |found| found.name);
         let (index, len, scope, flags) = (own.index, own.prefix_len, own.proc_scope(), own.flags);
         writeln!(text, " {index:02x} {len:02x} {scope:02x} {flags:02x} {name:>8}")
+    })
+}
+
+/// The groups of one family that the host is a member of on an interface.
+fn groups_on(interface: &InterfaceInfo, v4: bool) -> Result<Vec<GroupSeen>, NoMemory> {
+    let link = if interface.index == LOOPBACK_INDEX { Link::Loopback } else { Link::Wire };
+    let mut all = engine().memberships().map_err(|_| NoMemory)?;
+    all.retain(|shown| shown.link == link && shown.group.is_v4() == v4);
+    Ok(all)
+}
+
+/// /proc/net/igmp: groups of IPv4 by interface, with the number of sockets in each. Numbers are in the order of the network.
+pub fn igmp(text: &mut Text) -> Result<(), NoMemory> {
+    text.push(b"Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n")?;
+    interfaces().iter().try_for_each(|interface| {
+        let groups = groups_on(interface, true)?;
+        writeln!(text, "{}\t{:<10}: {:5}      V3", interface.index, interface.name, groups.len())?;
+        groups.iter().try_for_each(|shown| {
+            let group = shown.group.as_v4().unwrap_or_default().swap_bytes();
+            writeln!(text, "\t\t\t\t{group:08X} {:5} 0:00000000\t\t0", shown.users)
+        })
+    })
+}
+
+/// /proc/net/igmp6: groups of IPv6 by interface, with the number of sockets in each, and what is known of its reports (MAF_*).
+pub fn igmp6(text: &mut Text) -> Result<(), NoMemory> {
+    const MAF_LOADED: u32 = 4;
+    const MAF_NOREPORT: u32 = 8;
+    interfaces().iter().try_for_each(|interface| {
+        groups_on(interface, false)?.iter().try_for_each(|shown| {
+            write!(text, "{:<4} {:<15} ", interface.index, interface.name)?;
+            for byte in shown.group.octets() {
+                write!(text, "{byte:02x}")?;
+            }
+            let loaded = if shown.group.octets()[1] & SCOPE == INTERFACE_SCOPE { 0 } else { MAF_LOADED };
+            let flags = loaded | if shown.is_silent { MAF_NOREPORT } else { 0 };
+            writeln!(text, " {:5} {flags:08X} 0", shown.users)
+        })
     })
 }
 
