@@ -382,18 +382,23 @@ fn close(call: &Call, number: i32) -> SysResult {
 /// Moves a new descriptor to the place of a registered file, if the entry names one (`file_index`), and returns what it comes
 /// to.
 pub fn placed(call: &Call, request: &Request, fd: usize) -> SysResult {
-    /// Any place (IORING_FILE_INDEX_ALLOC).
-    const ANY: u32 = abi::IORING_FILE_INDEX_ALLOC as u32;
     let index = request.entry.file_index;
     if index == 0 {
         return Ok(fd);
     }
     let open = call.thread().process.descriptors.remove(fd as i32)?;
-    let mut registered = request.ring.registered.lock();
+    place(&request.ring, index, open)
+}
+
+/// Makes a file the registered one of place `index` of `ring`, counted from 1, or of any place (IORING_FILE_INDEX_ALLOC), which is
+/// then returned. ENXIO: there are no places; EINVAL: not this one; ENFILE: none is free.
+fn place(ring: &Ring, index: u32, open: Arc<OpenFile>) -> SysResult {
+    const ANY: u32 = abi::IORING_FILE_INDEX_ALLOC as u32;
+    let mut registered = ring.registered.lock();
     let place = match index {
         ANY => registered.files.iter().position(Option::is_none).ok_or(Errno::NFILE),
-        _ if index as usize <= registered.files.len() => Ok(index as usize - 1),
         _ if registered.files.is_empty() => Err(Errno::NXIO),
+        1.. if index as usize <= registered.files.len() => Ok(index as usize - 1),
         _ => Err(Errno::INVAL),
     };
     let before = match place {
@@ -439,23 +444,36 @@ fn splice(call: &Call, request: &Request, operation: op) -> SysResult {
     file::splice_open((&input, at(entry.address)), (&output, at(entry.offset)), len, flags)
 }
 
-/// Posts a completion to another ring (IORING_OP_MSG_RING).
+/// Posts a completion to another ring (IORING_OP_MSG_RING), or makes a registered file one of that ring too (IORING_MSG_SEND_FD).
 fn message(request: &Arc<Request>, open: &OpenFile) -> SysResult {
+    const BADFD: Errno = Errno::new(linux_raw_sys::errno::EBADFD as u16);
+    const SEND_FD: u64 = abi::io_uring_msg_ring_flags::IORING_MSG_SEND_FD as u64;
     let entry = &request.entry;
-    let ring =
-        open.file.as_any().downcast_ref::<Ring>().ok_or(Errno::new(linux_raw_sys::errno::EBADFD as u16))?;
+    let has = |flag| entry.what_flags & flag != 0;
+    let ring = open.file.as_any().downcast_ref::<Ring>().ok_or(BADFD)?;
     let known = abi::IORING_MSG_RING_CQE_SKIP | abi::IORING_MSG_RING_FLAGS_PASS;
-    let is_data = entry.address == abi::io_uring_msg_ring_flags::IORING_MSG_DATA as u64;
-    if entry.buffer != 0 || entry.what_flags & !known != 0 || !is_data {
+    if entry.buffer != 0 || entry.what_flags & !known != 0 || entry.address > SEND_FD {
+        return Err(Errno::INVAL);
+    }
+    let sends_file = entry.address == SEND_FD;
+    if sends_file && (entry.len != 0 || core::ptr::eq(ring, &*request.ring)) {
         return Err(Errno::INVAL);
     }
     if !ring.enabled.load(SeqCst) {
-        return Err(Errno::new(linux_raw_sys::errno::EBADFD as u16));
+        return Err(BADFD);
     }
-    let flags = if entry.what_flags & abi::IORING_MSG_RING_FLAGS_PASS != 0 { entry.file_index } else { 0 };
-    ring.post(Completion { user_data: entry.offset, result: entry.len as i32, flags }, true);
-    ring.announce();
-    Ok(0)
+    let mut result = entry.len as usize;
+    if sends_file {
+        let sent = request.ring.registered.lock().files.get(entry.address3 as usize).cloned().flatten();
+        result = place(ring, entry.file_index, sent.ok_or(Errno::BADF)?)?;
+    }
+    if !sends_file || !has(abi::IORING_MSG_RING_CQE_SKIP) {
+        let passes = !sends_file && has(abi::IORING_MSG_RING_FLAGS_PASS);
+        let flags = if passes { entry.file_index } else { 0 };
+        ring.post(Completion { user_data: entry.offset, result: result as i32, flags }, true);
+        ring.announce();
+    }
+    Ok(if sends_file { result } else { 0 })
 }
 
 /// Events that a poll asks for, from the word of a submission.

@@ -97,6 +97,51 @@ static void registered(int fd) {
     SHOW(ring_register(&r, IORING_UNREGISTER_FILES, NULL, 0));
 }
 
+// A registered file of one ring becomes one of another (IORING_MSG_SEND_FD).
+static void sent(int fd) {
+    struct ring other;
+    ring_open(&other, 4, NULL);
+    int files[] = {fd, -1}, places[] = {-1, -1};
+    const struct {
+        const char *name;
+        int to, from, at, command, flags, len;
+    } messages[] = {
+        {"no file of its own", other.fd, 0, 1, IORING_MSG_SEND_FD, 0, 0},
+        {"no places", other.fd, 0, 1, IORING_MSG_SEND_FD, 0, 0},
+        {"sent", other.fd, 0, 2, IORING_MSG_SEND_FD, 0, 0},
+        {"anywhere", other.fd, 0, (int)IORING_FILE_INDEX_ALLOC, IORING_MSG_SEND_FD, 0, 0},
+        {"full", other.fd, 0, (int)IORING_FILE_INDEX_ALLOC, IORING_MSG_SEND_FD, 0, 0},
+        {"replaced", other.fd, 0, 1, IORING_MSG_SEND_FD, 0, 0},
+        {"silently", other.fd, 0, 1, IORING_MSG_SEND_FD, IORING_MSG_RING_CQE_SKIP, 0},
+        {"beyond", other.fd, 0, 3, IORING_MSG_SEND_FD, 0, 0},
+        {"none", other.fd, 0, 0, IORING_MSG_SEND_FD, 0, 0},
+        {"empty place", other.fd, 1, 1, IORING_MSG_SEND_FD, 0, 0},
+        {"with a length", other.fd, 0, 1, IORING_MSG_SEND_FD, 0, 1},
+        {"to itself", r.fd, 0, 1, IORING_MSG_SEND_FD, 0, 0},
+        {"no ring", fd, 0, 1, IORING_MSG_SEND_FD, 0, 0},
+        {"no such command", other.fd, 0, 1, 2, 0, 0},
+        {"with flags", other.fd, 0, 1, IORING_MSG_SEND_FD, 4, 0},
+    };
+    for (unsigned n = 0; n < sizeof messages / sizeof *messages; n++) {
+        if (n == 1)
+            CHECK(ring_register(&r, IORING_REGISTER_FILES, files, 2) == 0);
+        if (n == 2)
+            CHECK(ring_register(&other, IORING_REGISTER_FILES, places, 2) == 0);
+        struct io_uring_sqe *sqe = ring_next(&r, IORING_OP_MSG_RING, messages[n].to, 1);
+        sqe->addr = messages[n].command, sqe->addr3 = messages[n].from, sqe->file_index = messages[n].at;
+        sqe->msg_ring_flags = messages[n].flags, sqe->len = messages[n].len, sqe->off = 70 + n;
+        ring_show(&r, messages[n].name, 1);
+        while (ring_ready(&other) > 0)
+            ring_print("  there", ring_take(&other));
+    }
+    CHECK(ring_register(&r, IORING_UNREGISTER_FILES, NULL, 0) == 0);
+    char bytes[8] = {0};
+    ring_bytes(&other, IORING_OP_READ, 1, bytes, 4, 0, 5)->flags = IOSQE_FIXED_FILE;
+    ring_show(&other, "read there", 1);
+    printf("%s\n", bytes);
+    close(other.fd);
+}
+
 static void paths(void) {
     struct io_uring_sqe *sqe = path(IORING_OP_MKDIRAT, "uring_dir", 1);
     sqe->len = 0700;
@@ -157,6 +202,7 @@ int main(void) {
     transfers(fd);
     paths();
     registered(fd);
+    sent(fd);
     more_paths();
     copies(fd);
     SHOW(unlink("data"));
