@@ -162,6 +162,19 @@ unsafe fn at<'a>(table: u64, index: usize) -> &'a AtomicU64 {
     unsafe { &*(layout::direct(table) as *const AtomicU64).add(index) }
 }
 
+/// How many entries there are before the first that owns a frame. Most of a table is mostly empty, so eight are looked at together.
+#[inline(never)]
+fn vacant(slots: &[AtomicU64]) -> usize {
+    let owned = |slot: &AtomicU64| slot.load(Ordering::Relaxed) & pte::OWNED;
+    let (groups, _) = slots.as_chunks::<8>();
+    let is_used = |[a, b, c, d, e, f, g, h]: &[AtomicU64; 8]| {
+        owned(a) | owned(b) | owned(c) | owned(d) | owned(e) | owned(f) | owned(g) | owned(h) != 0
+    };
+    let skipped = groups.iter().position(is_used).unwrap_or(groups.len()) * 8;
+    let rest = slots.get(skipped..).unwrap_or_default();
+    skipped + rest.iter().position(|slot| owned(slot) != 0).unwrap_or(rest.len())
+}
+
 #[inline(always)]
 fn check(range: &Range<usize>) {
     let fits = range.start >= USER_START
@@ -326,14 +339,20 @@ impl AddressSpace {
             }
             let end = ((addr | (LARGE_PAGE - 1)) + 1).min(rest.end);
             rest.start = end;
-            left = left.saturating_sub((end - addr) / FRAME_SIZE);
-            while addr < end {
-                // SAFETY: as above.
-                let slot = unsafe { at(table, addr >> 12 & 511) };
+            let count = (end - addr) / FRAME_SIZE;
+            left = left.saturating_sub(count);
+            // SAFETY: as above; the range ends with the table.
+            let mut slots = unsafe { core::slice::from_raw_parts(at(table, addr >> 12 & 511), count) };
+            while let [slot, behind @ ..] = slots {
                 if slot.load(Ordering::Relaxed) & pte::OWNED != 0 {
                     f(addr, slot);
+                    slots = behind;
+                    addr += FRAME_SIZE;
+                } else {
+                    let vacant = vacant(slots);
+                    slots = &slots[vacant..];
+                    addr += vacant * FRAME_SIZE;
                 }
-                addr += FRAME_SIZE;
             }
         }
     }
