@@ -48,6 +48,7 @@ pub fn timerfd_settime(call: &Call) -> SysResult {
     }
     let [a, b, c, d]: [u64; 4] = user::read_words(call.usize(2))?;
     let (interval, first) = (clock::timespec_ns([a, b])?, clock::timespec_ns([c, d])?);
+    let value_at = call.usize(3);
     let old = with(call, call.i32(0), |timer| {
         let absolute = flags & TFD_TIMER_ABSTIME != 0;
         let at = if first == 0 {
@@ -58,10 +59,10 @@ pub fn timerfd_settime(call: &Call) -> SysResult {
             Some(Deadline::Boot(clock::monotonic_ns().saturating_add(first)))
         };
         let cancel_on_set = absolute && flags & TFD_TIMER_CANCEL_ON_SET != 0;
-        timer.set(at, interval, cancel_on_set && timer.clock() == Clock::Realtime)
+        timer.set(at, interval, cancel_on_set && timer.clock() == Clock::Realtime, value_at != 0)
     })?;
-    if call.usize(3) != 0 {
-        write_value(call.usize(3), old)?;
+    if let Some(old) = old {
+        write_value(value_at, old)?;
     }
     Ok(0)
 }

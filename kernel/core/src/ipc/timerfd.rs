@@ -59,16 +59,18 @@ impl TimerFd {
         self.state.lock().interval.remaining()
     }
 
-    /// Sets it to go off at `first` (none: never); gives what was left and the interval. ECANCELED, though it is set, if the
-    /// clock was set since the program was told.
+    /// Sets it to go off at `first` (none: never); gives what [`Self::remaining`] was, if that is `wanted`. ECANCELED, though it is
+    /// set, if the clock was set since the program was told.
     pub fn set(
         &self,
         first: Option<Deadline>,
         interval_ns: u64,
         cancel_on_set: bool,
-    ) -> Result<(u64, u64), Errno> {
+        wanted: bool,
+    ) -> Result<Option<(u64, u64)>, Errno> {
         let mut state = self.state.lock();
-        let old = state.interval.set(first, interval_ns, &self.this, true)?;
+        let old = wanted.then(|| state.interval.remaining());
+        state.interval.set(first, interval_ns, &self.this, true)?;
         state.cancel_on_set = cancel_on_set;
         state.cancelled &= cancel_on_set;
         if first.is_some() {

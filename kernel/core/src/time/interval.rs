@@ -38,20 +38,19 @@ impl IntervalTimer {
     }
 
     /// Sets it to expire at `first` (none: never) and, if `announce`, to call `owner` then; otherwise the timer is only polled.
-    /// Returns what [`Self::remaining`] was. ENOMEM for a time of the real-time clock.
+    /// ENOMEM for a time of the real-time clock.
     pub fn set(
         &mut self,
         first: Option<Deadline>,
         interval_ns: u64,
         owner: &Weak<impl Timed + 'static>,
         announce: bool,
-    ) -> Result<(u64, u64), Errno> {
+    ) -> Result<(), Errno> {
         if let Some(Deadline::Wall(_)) = first
             && self.following.is_none()
         {
             self.following = Some(Following::new(owner.clone())?);
         }
-        let old = self.remaining();
         self.next = first;
         self.interval_ns = interval_ns;
         self.expired = false;
@@ -59,7 +58,7 @@ impl IntervalTimer {
             Some(first) if announce => self.timer.set(due_ns(first), owner),
             _ => self.timer.cancel(),
         }
-        Ok(old)
+        Ok(())
     }
 
     /// It never expires.

@@ -180,7 +180,9 @@ impl PosixTimer {
                     First::In(ns) => Some(Deadline::Boot(clock::monotonic_ns().saturating_add(ns))),
                     First::At(ns) => Some(self.clock.deadline(ns)),
                 };
-                timer.set(first, interval_ns, &self.this, announce)
+                let old = timer.remaining();
+                timer.set(first, interval_ns, &self.this, announce)?;
+                Ok(old)
             }
             (Interval::Cpu(_), None) => Err(Errno::INVAL),
         }

@@ -70,22 +70,26 @@ impl Timer {
         self.set_for(deadline_ns, || Target::Call(owner.clone()));
     }
 
+    #[inline(always)]
     fn set_for(&mut self, deadline_ns: u64, target: impl FnOnce() -> Target) {
-        let here = cpu::id();
         let id = match self.place {
-            Some((cpu, id)) if cpu == here => id,
+            Some((cpu, id)) if cpu == cpu::id() => id,
             // Its wheel is of another CPU, whose interrupt can't be set from here.
-            _ => {
-                self.remove();
-                let inserted = TIMERS.get().wheel.lock().insert(target());
-                // There is room for it in each wheel.
-                let Ok(id) = inserted else { unreachable!("a timer without room") };
-                self.place = Some((here, id));
-                id
-            }
+            _ => self.move_here(target()),
         };
-        TIMERS.get().wheel.lock().set(id, deadline_ns);
-        time::interrupt_by(deadline_ns);
+        set_here(id, deadline_ns);
+    }
+
+    /// Puts it into the wheel of this CPU.
+    #[cold]
+    #[inline(never)]
+    fn move_here(&mut self, target: Target) -> TimerId {
+        self.remove();
+        let inserted = TIMERS.get().wheel.lock().insert(target);
+        // There is room for it in each wheel.
+        let Ok(id) = inserted else { unreachable!("a timer without room") };
+        self.place = Some((cpu::id(), id));
+        id
     }
 
     /// It is not wanted any more.
@@ -101,6 +105,13 @@ impl Timer {
             let _target = TIMERS.of(cpu).wheel.lock().remove(id);
         }
     }
+}
+
+/// Sets a timer of this CPU's wheel.
+#[inline(never)]
+fn set_here(id: TimerId, deadline_ns: u64) {
+    TIMERS.get().wheel.lock().set(id, deadline_ns);
+    time::interrupt_by(deadline_ns);
 }
 
 impl Drop for Timer {

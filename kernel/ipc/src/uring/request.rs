@@ -228,7 +228,7 @@ impl Request {
         };
         let set = timer.set(first, interval_ns, &self.this, true);
         *place = Some(timer);
-        set.map(|_| ())
+        set
     }
 
     /// Whether its timer was set.
