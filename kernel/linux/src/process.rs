@@ -279,8 +279,7 @@ pub fn getpid(call: &Call) -> SysResult {
 
 /// getppid(2).
 pub fn getppid(call: &Call) -> SysResult {
-    let process = &call.thread().process;
-    Ok(process.sees(process.parent_pid()) as usize)
+    Ok(call.thread().process.seen_parent() as usize)
 }
 
 fn process_or_self(call: &Call, pid: i32) -> Result<Arc<Process>, Errno> {

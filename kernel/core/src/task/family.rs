@@ -74,6 +74,7 @@ impl Family {
         if !self.closed {
             child.family.lock().parent = Arc::downgrade(parent);
             child.parent_pid.store(parent.pid, SeqCst);
+            child.seen_parent.store(child.sees(parent.pid), Relaxed);
             child.siblings.ended.store(false, Relaxed);
             self.running.append(child);
             child.siblings.listed.store(true, Release);

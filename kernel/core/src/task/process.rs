@@ -75,6 +75,8 @@ pub struct Process {
     /// Its place among the children of its parent.
     pub siblings: Siblings,
     pub(super) parent_pid: AtomicI32,
+    /// The same as the process sees it, which asks often.
+    pub(super) seen_parent: AtomicI32,
     /// Process group (setpgid(2)).
     pub group: AtomicI32,
     /// Session (setsid(2)).
@@ -392,6 +394,7 @@ impl Process {
             family: Mutex::new(Family::default()),
             siblings: Siblings::default(),
             parent_pid: AtomicI32::new(0),
+            seen_parent: AtomicI32::new(0),
             group: AtomicI32::new(pid),
             session: AtomicI32::new(pid),
             controlled: Controlled::default(),
@@ -525,10 +528,16 @@ impl Process {
         self.parent_death_signal.store(0, Relaxed);
     }
 
-    /// The parent's pid (getppid(2)); 0 if it has none.
+    /// The parent's pid on the machine; 0 if it has none.
     #[inline]
     pub fn parent_pid(&self) -> i32 {
         self.parent_pid.load(Relaxed)
+    }
+
+    /// The parent's pid in the process's own PID namespace (getppid(2)); 0 if it has none, or none there.
+    #[inline]
+    pub fn seen_parent(&self) -> i32 {
+        self.seen_parent.load(Relaxed)
     }
 
     /// Lets go of its program and its directories, which a process that ended and waits to be waited for doesn't keep busy.
