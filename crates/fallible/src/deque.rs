@@ -56,14 +56,26 @@ impl<T> TryDeque<T> for VecDeque<T> {
 
     #[inline]
     fn try_push_back(&mut self, value: T) -> Result<(), NoMemory> {
-        self.make_room_for(self.len() + 1)?;
+        if self.len() == self.capacity() {
+            grow(self, self.len() + 1)?;
+            // There is room; said here, it spares each caller the code that grows a queue infallibly.
+            if self.len() == self.capacity() {
+                return Err(NoMemory);
+            }
+        }
         self.push_back(value);
         Ok(())
     }
 
     #[inline]
     fn try_push_front(&mut self, value: T) -> Result<(), NoMemory> {
-        self.make_room_for(self.len() + 1)?;
+        if self.len() == self.capacity() {
+            grow(self, self.len() + 1)?;
+            // As in `try_push_back`.
+            if self.len() == self.capacity() {
+                return Err(NoMemory);
+            }
+        }
         self.push_front(value);
         Ok(())
     }

@@ -79,7 +79,11 @@ impl<T> TryVec<T> for Vec<T> {
     #[inline]
     fn try_push(&mut self, value: T) -> Result<(), NoMemory> {
         if self.len() == self.capacity() {
-            make_room(self, 1)?;
+            grow(self, 1)?;
+            // There is room; said here, it spares each caller the code that grows a vector infallibly.
+            if self.len() == self.capacity() {
+                return Err(NoMemory);
+            }
         }
         self.push(value);
         Ok(())
@@ -102,7 +106,13 @@ impl<T> TryVec<T> for Vec<T> {
     }
 
     fn try_insert(&mut self, index: usize, value: T) -> Result<(), NoMemory> {
-        make_room(self, 1)?;
+        if self.len() == self.capacity() {
+            grow(self, 1)?;
+            // As in `try_push`.
+            if self.len() == self.capacity() {
+                return Err(NoMemory);
+            }
+        }
         self.insert(index, value);
         Ok(())
     }

@@ -14,8 +14,8 @@ pub struct SortedMap<K, V> {
     len: usize,
 }
 
-/// Where an entry is: the number of its part, and its index there.
-type Place = (usize, usize);
+/// Where an entry is: the number of its part, and its index there. Short, so that it is returned in registers.
+type Place = (u32, u32);
 
 impl<K, V> Default for SortedMap<K, V> {
     fn default() -> Self {
@@ -64,21 +64,29 @@ impl<K: Ord, V> SortedMap<K, V> {
             Some(part) => part.binary_search_by(|(other, _)| other.cmp(key)),
             None => Err(0),
         };
-        index.map(|index| (number, index)).map_err(|index| (number, index))
+        let number = number as u32;
+        index.map(|index| (number, index as u32)).map_err(|index| (number, index as u32))
+    }
+    fn at(&self, (number, index): Place) -> Option<&(K, V)> {
+        self.parts.get(number as usize)?.get(index as usize)
+    }
+    fn at_mut(&mut self, (number, index): Place) -> Option<&mut V> {
+        self.parts.get_mut(number as usize)?.get_mut(index as usize).map(|(_, value)| value)
     }
     /// The value of `key`.
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.place(key).ok().map(|(number, index)| &self.parts[number][index].1)
+        self.place(key).ok().and_then(|place| self.at(place)).map(|(_, value)| value)
     }
     /// Keys and values in the order of the keys, from `key` on.
     pub fn iter_from<'a>(&'a self, key: &K) -> impl Iterator<Item = (&'a K, &'a V)> + use<'a, K, V> {
         let (Ok((number, index)) | Err((number, index))) = self.place(key);
-        let parts = self.parts.get(number..).unwrap_or_default();
-        parts.iter().flatten().skip(index).map(|(key, value)| (key, value))
+        let parts = self.parts.get(number as usize..).unwrap_or_default();
+        parts.iter().flatten().skip(index as usize).map(|(key, value)| (key, value))
     }
     /// The value of `key`.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
-        self.place(key).ok().map(|(number, index)| &mut self.parts[number][index].1)
+        let place = self.place(key).ok()?;
+        self.at_mut(place)
     }
     /// Whether `key` has a value.
     pub fn contains_key(&self, key: &K) -> bool {
@@ -90,36 +98,21 @@ impl<K: Ord, V> SortedMap<K, V> {
     /// [`NoMemory`]; the map is as it was.
     pub fn insert(&mut self, key: K, value: V) -> Result<Option<V>, NoMemory> {
         match self.place(&key) {
-            Ok((number, index)) => Ok(Some(core::mem::replace(&mut self.parts[number][index].1, value))),
+            Ok(place) => Ok(self.at_mut(place).map(|old| core::mem::replace(old, value))),
             Err(place) => {
-                let (number, index) = self.make_room_at(place)?;
-                self.parts[number].insert_reserved(index, (key, value));
-                self.len += 1;
+                self.add(place, key, || value)?;
                 Ok(None)
             }
         }
     }
-    /// Makes room for an entry at a place, and returns where that is now.
-    fn make_room_at(&mut self, (number, index): Place) -> Result<Place, NoMemory> {
-        if let Some(part) = self.parts.get_mut(number)
-            && part.len() < LONGEST
-        {
-            part.make_room(1)?;
-            return Ok((number, index));
-        }
-        // The part is full: the entry behind all others in it goes to the next part, which is made if it is full, too. Keys often come
-        // in rising order: then the parts stay full.
-        let next = self.parts.len().min(number + 1);
-        if self.parts.get(next).is_none_or(|part| part.len() == LONGEST) {
-            add_part(&mut self.parts, next)?;
-        } else {
-            self.parts[next].make_room(1)?;
-        }
-        if index == LONGEST || next == number {
-            return Ok((next, 0));
-        }
-        if let Some(last) = self.parts[number].pop() {
-            self.parts[next].insert_reserved(0, last);
+    /// Adds an entry at a place, or the nearest that has room, and returns where it is now.
+    fn add(&mut self, place: Place, key: K, make: impl FnOnce() -> V) -> Result<Place, NoMemory> {
+        // Not known to be of a certain map, or the compiler would make a copy of the function for each.
+        let parts = core::hint::black_box(&mut self.parts);
+        let (number, index) = make_room_at(parts, place)?;
+        if let Some(part) = self.parts.get_mut(number as usize) {
+            part.insert_reserved(index as usize, (key, make()));
+            self.len += 1;
         }
         Ok((number, index))
     }
@@ -127,25 +120,24 @@ impl<K: Ord, V> SortedMap<K, V> {
     pub fn after(&self, key: &K) -> Option<(&K, &V)> {
         let (number, index) =
             self.place(key).map_or_else(|place| place, |(number, index)| (number, index + 1));
-        let within = self.parts.get(number).and_then(|part| part.get(index));
-        let next = within.or_else(|| self.parts.get(number + 1)?.first());
+        let next = self.at((number, index)).or_else(|| self.at((number + 1, 0)));
         next.map(|(key, value)| (key, value))
     }
     /// The last entry up to `key`.
     pub fn up_to(&self, key: &K) -> Option<(&K, &V)> {
-        let (number, index) = match self.place(key) {
+        let place = match self.place(key) {
             Ok(place) => place,
             Err((number, index)) => (number, index.checked_sub(1)?),
         };
-        self.parts[number].get(index).map(|(key, value)| (key, value))
+        self.at(place).map(|(key, value)| (key, value))
     }
     /// Takes the value of `key` out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let (number, index) = self.place(key).ok()?;
-        let part = &mut self.parts[number];
-        let (_, value) = part.remove(index);
+        let part = self.parts.get_mut(number as usize)?;
+        let (_, value) = part.remove(index as usize);
         if part.is_empty() {
-            self.parts.remove(number);
+            self.parts.remove(number as usize);
         }
         self.len -= 1;
         Some(value)
@@ -156,22 +148,43 @@ impl<K: Ord, V> SortedMap<K, V> {
     /// [`NoMemory`]; the map is as it was.
     #[inline(never)]
     pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> Result<&mut V, NoMemory> {
-        let (number, index) = match self.place(&key) {
+        let place = match self.place(&key) {
             Ok(place) => place,
-            Err(place) => {
-                let (number, index) = self.make_room_at(place)?;
-                self.parts[number].insert_reserved(index, (key, make()));
-                self.len += 1;
-                (number, index)
-            }
+            Err(place) => self.add(place, key, make)?,
         };
-        Ok(&mut self.parts[number][index].1)
+        self.at_mut(place).ok_or(NoMemory)
     }
+}
+
+/// Makes room for an entry at a place, and returns where that is now. As in [`add_part`], nothing depends on what an entry is.
+#[inline(never)]
+fn make_room_at<T>(parts: &mut Vec<Vec<T>>, (number, index): Place) -> Result<Place, NoMemory> {
+    if let Some(part) = parts.get_mut(number as usize)
+        && part.len() < LONGEST
+    {
+        part.make_room(1)?;
+        return Ok((number, index));
+    }
+    // The part is full: the entry behind all others in it goes to the next part, which is made if it is full, too. Keys often come
+    // in rising order: then the parts stay full.
+    let next = parts.len().min(number as usize + 1);
+    match parts.get_mut(next) {
+        Some(part) if part.len() < LONGEST => part.make_room(1)?,
+        _ => add_part(parts, next)?,
+    }
+    if index as usize == LONGEST || next == number as usize {
+        return Ok((next as u32, 0));
+    }
+    if let Ok([full, behind]) = parts.get_disjoint_mut([number as usize, next])
+        && let Some(last) = full.pop()
+    {
+        behind.insert_reserved(0, last);
+    }
+    Ok((number, index))
 }
 
 /// Adds a part without entries, but with room for them, at `number`. Nothing here depends on how an entry is dropped, so that maps
 /// with entries of one size share the code.
-#[inline(never)]
 fn add_part<T>(parts: &mut Vec<Vec<T>>, number: usize) -> Result<(), NoMemory> {
     parts.make_room(1)?;
     let mut part = Vec::new();
@@ -180,8 +193,14 @@ fn add_part<T>(parts: &mut Vec<Vec<T>>, number: usize) -> Result<(), NoMemory> {
         core::mem::forget(part);
         return Err(error);
     }
-    parts.insert_reserved(number, part);
+    put_part(parts, number, part);
     Ok(())
+}
+
+/// Apart, because it is the same code for entries of any size.
+#[inline(never)]
+fn put_part<T>(parts: &mut Vec<Vec<T>>, number: usize, part: Vec<T>) {
+    parts.insert_reserved(number, part);
 }
 
 #[cfg(test)]
