@@ -148,7 +148,10 @@ impl Packets {
     #[inline(always)]
     pub fn send_in_place(&mut self, buffer: &SharedBuffer, start: u32, len: u32) -> Result<(), Refused> {
         let piece = fragment_piece(buffer, start, len).ok_or(Refused)?;
-        let _ = self.queue.reached().split.add_one(piece, Held::One { _buffer: buffer.clone() });
+        if let Err(refused) = self.queue.reached().split.add_one(piece, Held::One { _buffer: buffer.clone() })
+        {
+            drop(refused);
+        }
         Ok(())
     }
 

@@ -21,7 +21,8 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 struct Alone(Vec<Engine>);
 
 impl Alone {
-    #[inline(always)]
+    #[cold]
+    #[inline(never)]
     fn engine(&self) -> &Engine {
         self.0.first().unwrap_or_else(|| stack::first())
     }
@@ -57,22 +58,31 @@ coracle_core::give_make_network!(coracle_core::task::namespaces::MakeNetwork(sup
 
 /// The engine of a network namespace, which lives as long as one of its sockets, processes or files.
 #[derive(Clone)]
-pub struct Home(Option<Arc<Alone>>);
+pub struct Home(Where);
+
+#[derive(Clone)]
+enum Where {
+    First(&'static Engine),
+    Other(Arc<Alone>),
+}
 
 impl Home {
     /// That of the running program.
     pub fn own() -> Home {
         if !coracle_core::this::is_any() {
-            return Home(None);
+            return Home(Where::First(stack::first()));
         }
         let net = coracle_core::this::with(|thread| thread.process.namespaces.lock().net.clone());
         let of_room = net.as_ref().and_then(|room| room.objects.place.get::<Network>());
-        Home(of_room.map(|network| network.0.clone()))
+        Home(match of_room {
+            Some(network) => Where::Other(network.0.clone()),
+            None => Where::First(stack::first()),
+        })
     }
 
     /// Whether it is that of the first namespace.
     pub fn is_first(&self) -> bool {
-        self.0.is_none()
+        matches!(self.0, Where::First(_))
     }
 }
 
@@ -81,8 +91,8 @@ impl Deref for Home {
     #[inline(always)]
     fn deref(&self) -> &Engine {
         match &self.0 {
-            None => stack::first(),
-            Some(alone) => alone.engine(),
+            Where::First(engine) => engine,
+            Where::Other(alone) => alone.engine(),
         }
     }
 }

@@ -268,9 +268,8 @@ pub fn next_deadline() -> Option<u64> {
 /// Makes sure that somebody looks at the network soon, though the program may compute.
 #[inline(always)]
 pub fn request_guard(now: u64) {
-    let guard = GUARD.load(Ordering::Relaxed);
-    // A guard in the past has gone off while somebody polled anyway.
-    if guard == NO_GUARD || guard <= now {
+    // A guard in the past has gone off while somebody polled anyway; one more than none is 0.
+    if GUARD.load(Ordering::Relaxed).wrapping_add(1) <= now + 1 {
         GUARD.store(now + GUARD_NS, Ordering::Release);
         set_guard_timer(now + GUARD_NS);
     }

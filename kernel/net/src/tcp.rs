@@ -3,7 +3,7 @@ use super::address::{Family, unspecified};
 use super::common::{Common, check_scope, errno, ioctl_answer, wait_for_address};
 use super::interface::{Interface, Watch, poll_events};
 use super::options::SOL_TCP;
-use super::stack::sent;
+use super::stack::{self, sent};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
@@ -94,9 +94,14 @@ impl TcpFile {
         let now = now_ns();
         let want = src.remaining();
         let fill = |room: &mut [u8]| src.take_nofault(room);
+        let home = &self.common.home;
         let queued = match data {
-            Data::Urgent => self.common.home.tcp_send_urgent(&self.socket, now, want, fill),
-            data => self.common.home.tcp_send(&self.socket, now, want, data == Data::MoreComes, fill),
+            Data::Urgent => home.tcp_send_urgent(&self.socket, now, want, fill),
+            // The engine with the card is at one place, so that no register keeps its address.
+            data if home.is_first() => {
+                stack::first().tcp_send(&self.socket, now, want, data == Data::MoreComes, fill)
+            }
+            data => home.tcp_send_plainly(&self.socket, now, want, data == Data::MoreComes, fill),
         };
         queued.map_err(errno)?;
         sent(now);

@@ -33,7 +33,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             // Only what holds data back has changed, as it does around each reply of some servers.
             tcb.more = false;
             let unsent = tcb.send.len() - (tcb.snd_nxt - tcb.snd_una);
-            if unsent == 0 || tcb.hold_expected(cx) || (!after.cork && tcb.send_expected(cx)) {
+            if unsent == 0 || tcb.hold_expected(cx) || (!after.cork && tcb.send_expected(cx, cx.stack)) {
                 return cx.socket.finish_calm(cx, tcb);
             }
         }

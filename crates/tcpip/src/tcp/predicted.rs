@@ -190,9 +190,9 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// Sends what waits, if it fits one segment and every window, and no other condition needs the general path. Returns
-    /// whether it did.
+    /// whether it did. `stack` is that of `cx`: where it is a static one, the compiler knows its address only by this argument.
     #[inline(always)]
-    pub fn send_expected(&mut self, cx: &Context<'_, D, E>) -> bool {
+    pub fn send_expected(&mut self, cx: &Context<'_, D, E>, stack: &Stack<D, E>) -> bool {
         let (seq, queued) = (self.snd_nxt, self.send.len());
         let len = queued.wrapping_sub(seq - self.snd_una);
         let window = self.cubic.window();
@@ -203,7 +203,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             && queued <= window
             && cx.now - self.last_sent <= RTO_MIN
             && (self.options.no_delay || !self.small_end.after(self.snd_una))
-            && self.path.is_ready(cx.stack, cx.now);
+            && self.path.is_ready(stack, cx.now);
         if !expected {
             return false;
         }
@@ -212,7 +212,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         let tcp_len = self.complete_headers(cx.now, seq, flags::ACK | flags::PSH, field, false);
         debug_assert!(tcp_len == PREDICTED_TCP_LEN && !self.fin_queued);
         let Some(buffer) = self.send.tail_buffer(len) else { return false };
-        match self.path.transmit_ready(cx.stack, buffer, len) {
+        match self.path.transmit_ready(stack, buffer, len) {
             Some(Ok(())) => {
                 self.announced(edge);
                 self.has_sent(cx, seq, len, seq + len);

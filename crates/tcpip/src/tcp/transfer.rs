@@ -36,7 +36,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let Queued { cx, mut tcb, done, short } = self.queue(socket, now, len, fill)?;
         tcb.more = more;
         let held = more || tcb.options.cork;
-        if if held { tcb.hold_expected(&cx) } else { tcb.send_expected(&cx) } {
+        if if held { tcb.hold_expected(&cx) } else { tcb.send_expected(&cx, self) } {
             tcb.arm(&cx);
             let full = !tcb.is_writable();
             socket.withdraw(tcb, Readiness::WRITABLE, full);
@@ -44,6 +44,27 @@ impl<D: Device, E: Events> Stack<D, E> {
             tcb.output(&cx);
             socket.finish(&cx, tcb);
         }
+        self.sent(now, done, short)
+    }
+
+    /// [`tcp_send`](Self::tcp_send) in less code, for where no segment is expected: on a stack that has the loopback alone.
+    pub fn tcp_send_plainly(
+        &self,
+        socket: &Tcp<D, E>,
+        now: u64,
+        len: usize,
+        more: bool,
+        fill: impl FnMut(&mut [u8]) -> usize,
+    ) -> Result<usize> {
+        let Queued { cx, mut tcb, done, short } = self.queue(socket, now, len, fill)?;
+        tcb.more = more;
+        tcb.output(&cx);
+        socket.finish(&cx, tcb);
+        self.sent(now, done, short)
+    }
+
+    #[inline(always)]
+    fn sent(&self, now: u64, done: usize, short: bool) -> Result<usize> {
         self.loopback_run(now);
         if done == 0 && short { Err(Error::WouldBlock) } else { Ok(done) }
     }

@@ -345,8 +345,10 @@ impl Transmit {
         checksum: Option<PartialChecksum>,
     ) -> Result<(), Full> {
         const { assert!(HEADER_BYTES <= DRIVER_ROOM) };
-        self.make_room(1, || {
-            let payload = &[Fragment { buffer: &*buffer, start, len }];
+        // Copies, or all three would be kept in memory for what nearly never happens.
+        let shown = &*buffer;
+        self.make_room(1, move || {
+            let payload = &[Fragment { buffer: shown, start, len }];
             capture::sent(&TxFrame { headers: &[], payload, checksum, segment_size: None });
         })?;
         let start = start as usize - HEADER_BYTES;
