@@ -151,6 +151,9 @@ impl<T> TryVec<T> for Vec<T> {
     }
 }
 
+/// Elements of a long vector that are filled one by one.
+const FIRST_FILLED: usize = 64;
+
 /// `len` times `value`, as by `vec![value; len]`.
 ///
 /// # Errors
@@ -167,7 +170,12 @@ pub fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>, NoMemory> {
     let mut filled = Vec::new();
     may_grow()?;
     filled.try_reserve_exact(len)?;
-    filled.resize(len, value);
+    // What is there is doubled: of bytes, that is far faster than one by one.
+    filled.resize(len.min(FIRST_FILLED), value);
+    while filled.len() < len {
+        let more = filled.len().min(len - filled.len());
+        filled.extend_from_within(..more);
+    }
     Ok(filled)
 }
 
