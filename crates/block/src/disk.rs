@@ -28,7 +28,25 @@ pub trait Disk: Send + Sync {
     /// [`Error::Range`], [`Error::ReadOnly`], or what the device says. What the sectors hold is unknown then.
     fn write(&self, offset_bytes: u64, from: &[u8]) -> Result<(), Error>;
 
-    /// Makes all writes that have returned durable.
+    /// Begins a write, which ends by the next [`Disk::flush`]: until that has returned, the caller neither reads nor writes these
+    /// sectors, and gives the disk to no other caller.
+    ///
+    /// # Errors
+    /// As [`Disk::write`]; what the device says of it may come from the flush.
+    fn begin_write(&self, offset_bytes: u64, from: &[u8]) -> Result<(), Error> {
+        self.write(offset_bytes, from)
+    }
+
+    /// Writes `from` from an offset on, and makes that durable when it returns. Of other writes it says nothing.
+    ///
+    /// # Errors
+    /// As [`Disk::write`].
+    fn write_durable(&self, offset_bytes: u64, from: &[u8]) -> Result<(), Error> {
+        self.write(offset_bytes, from)?;
+        self.flush()
+    }
+
+    /// Makes all writes that have returned durable, and those that were [begun](Disk::begin_write).
     ///
     /// # Errors
     /// What the device says. Writes since the last flush may be lost then, also after a later flush that succeeds.

@@ -8,10 +8,16 @@ use crate::{Disk, Error, check_range};
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 enum Event {
-    Write { offset_bytes: u64, bytes: Vec<u8> },
+    Write {
+        offset_bytes: u64,
+        bytes: Vec<u8>,
+    },
+    /// The write before is durable, which says nothing of others.
+    Forced,
     Flush,
 }
 
@@ -21,6 +27,8 @@ struct State {
     /// What a read returns.
     now: Vec<u8>,
     log: Vec<Event>,
+    /// Ranges of bytes whose writing was begun, until the next flush.
+    begun: Vec<Range<u64>>,
     /// Whether events are logged.
     logging: bool,
     /// Operations that are left until one fails, and all after it.
@@ -75,6 +83,7 @@ impl SimulatedDisk {
             base: Arc::new(Vec::new()),
             now: bytes,
             log: Vec::new(),
+            begun: Vec::new(),
             logging: false,
             fail_after: None,
         };
@@ -131,16 +140,20 @@ impl SimulatedDisk {
         let mut chance = Chance::new(seed);
         // Of two writes of one sector either may be the one that stays, as the device chooses their order.
         let mut versions: BTreeMap<u64, Vec<&[u8]>> = BTreeMap::new();
-        for event in &events[durable..] {
+        for (number, event) in events.iter().enumerate().skip(durable) {
             let Event::Write { offset_bytes, bytes } = event else { continue };
+            let is_forced = matches!(events.get(number + 1), Some(Event::Forced));
             let whole = match loss {
+                _ if is_forced => true,
                 Loss::All => continue,
                 Loss::None | Loss::Sectors => true,
                 Loss::Writes => chance.next() & 1 == 0,
             };
             for (index, sector) in bytes.chunks(self.sector_bytes as usize).enumerate() {
-                if whole && (loss != Loss::Sectors || chance.next() & 1 == 0) {
-                    let at = offset_bytes + index as u64 * u64::from(self.sector_bytes);
+                let at = offset_bytes + index as u64 * u64::from(self.sector_bytes);
+                if is_forced {
+                    versions.insert(at, vec![sector]);
+                } else if whole && (loss != Loss::Sectors || chance.next() & 1 == 0) {
                     versions.entry(at).or_default().push(sector);
                 }
             }
@@ -151,6 +164,13 @@ impl SimulatedDisk {
             put(*at, versions[chosen]);
         }
         bytes
+    }
+
+    /// Nothing else happens to sectors whose writing was begun: their end has no order with that.
+    fn check_begun(state: &State, offset_bytes: u64, len: usize) {
+        let range = offset_bytes..offset_bytes + len as u64;
+        let meets = |begun: &Range<u64>| begun.start < range.end && range.start < begun.end;
+        assert!(!state.begun.iter().any(meets), "bytes at {range:?} are being written");
     }
 
     fn count(state: &mut State) -> Result<(), Error> {
@@ -178,6 +198,7 @@ impl Disk for SimulatedDisk {
     fn read(&self, offset_bytes: u64, into: &mut [u8]) -> Result<(), Error> {
         check_range(self, offset_bytes, into.len() as u64)?;
         let mut state = self.state();
+        Self::check_begun(&state, offset_bytes, into.len());
         Self::count(&mut state)?;
         into.copy_from_slice(&state.now[offset_bytes as usize..offset_bytes as usize + into.len()]);
         Ok(())
@@ -188,6 +209,7 @@ impl Disk for SimulatedDisk {
             return Err(Error::ReadOnly);
         }
         let mut state = self.state();
+        Self::check_begun(&state, offset_bytes, from.len());
         Self::count(&mut state)?;
         state.now[offset_bytes as usize..offset_bytes as usize + from.len()].copy_from_slice(from);
         if state.logging {
@@ -195,8 +217,22 @@ impl Disk for SimulatedDisk {
         }
         Ok(())
     }
+    fn begin_write(&self, offset_bytes: u64, from: &[u8]) -> Result<(), Error> {
+        self.write(offset_bytes, from)?;
+        self.state().begun.push(offset_bytes..offset_bytes + from.len() as u64);
+        Ok(())
+    }
+    fn write_durable(&self, offset_bytes: u64, from: &[u8]) -> Result<(), Error> {
+        self.write(offset_bytes, from)?;
+        let mut state = self.state();
+        if state.logging {
+            state.log.push(Event::Forced);
+        }
+        Ok(())
+    }
     fn flush(&self) -> Result<(), Error> {
         let mut state = self.state();
+        state.begun.clear();
         Self::count(&mut state)?;
         if state.logging {
             state.log.push(Event::Flush);

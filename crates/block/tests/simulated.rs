@@ -66,3 +66,28 @@ proptest! {
         prop_assert_eq!(disk.write(offset, &vec![0; len]).is_ok(), right);
     }
 }
+
+#[test]
+fn a_durable_write_stays_and_nothing_with_it() {
+    let disk = written();
+    disk.write_durable(SECTOR as u64, &[4; SECTOR]).unwrap();
+    let bytes = disk.crashed_at(disk.events(), Loss::All, 1);
+    let sectors: Vec<u8> = bytes.chunks(SECTOR).map(|sector| sector[0]).collect();
+    assert_eq!(sectors, [1, 4, 0, 0, 0, 0, 0, 0]);
+    // While it is under way it may be lost.
+    assert_eq!(disk.crashed_at(disk.events() - 1, Loss::All, 1)[SECTOR], 1);
+    for seed in 0..20 {
+        assert_eq!(disk.crashed_at(disk.events(), Loss::Sectors, seed)[SECTOR], 4);
+    }
+}
+
+#[test]
+#[should_panic = "are being written"]
+fn what_is_being_written_is_not_read() {
+    let disk = written();
+    disk.begin_write(0, &[5; 2 * SECTOR]).unwrap();
+    disk.flush().unwrap();
+    disk.read(0, &mut [0; SECTOR]).unwrap();
+    disk.begin_write(0, &[6; 2 * SECTOR]).unwrap();
+    let _ = disk.read(SECTOR as u64, &mut [0; SECTOR]);
+}

@@ -44,11 +44,16 @@ pub(crate) struct Buffer {
     used: bool,
 }
 
+/// A power of two: few blocks are in use at a time.
+const HINTS: usize = 8;
+
 /// The cache.
 pub(crate) struct Cache {
     pub buffers: Vec<Buffer>,
     /// Where each block is among the buffers.
     index: SortedMap<u64, usize>,
+    /// Where blocks were found last, by the lowest bits of their numbers: it is looked whether they still are.
+    hints: [usize; HINTS],
     hand: usize,
     capacity: usize,
     block_bytes: usize,
@@ -60,6 +65,7 @@ impl Cache {
         Cache {
             buffers: Vec::new(),
             index: SortedMap::new(),
+            hints: [0; HINTS],
             hand: 0,
             capacity,
             block_bytes: block_bytes as usize,
@@ -73,7 +79,12 @@ impl Cache {
 
     /// Where a block is among the buffers.
     pub fn find(&mut self, block: u64) -> Option<usize> {
-        let slot = *self.index.get(&block)?;
+        let hint = &mut self.hints[block as usize % HINTS];
+        let slot = match self.buffers.get(*hint) {
+            Some(buffer) if buffer.block == block => *hint,
+            _ => *self.index.get(&block)?,
+        };
+        *hint = slot;
         self.buffers[slot].used = true;
         Some(slot)
     }

@@ -28,6 +28,8 @@ pub struct FileSystem {
     pub(crate) journal: Option<Journal>,
     pub(crate) transaction: Transaction,
     pub(crate) change: Change,
+    /// A group whose inodes were used last, and where its inode table begins: that never changes.
+    pub(crate) inode_table: Option<(u32, u64)>,
 }
 
 impl FileSystem {

@@ -217,10 +217,15 @@ impl FileSystem {
     pub(crate) fn inode_place(&mut self, number: u32) -> Result<(u64, usize)> {
         let index = number.checked_sub(1).filter(|_| number <= self.superblock.inodes);
         let index = index.ok_or(Error::Corrupt(&"an inode's number is too large"))?;
-        let group = self.group(index / self.superblock.inodes_per_group)?;
+        let group = index / self.superblock.inodes_per_group;
+        let table = match self.inode_table {
+            Some((known, table)) if known == group => table,
+            _ => self.group(group)?.inode_table(),
+        };
+        self.inode_table = Some((group, table));
         let at = u64::from(index % self.superblock.inodes_per_group) * u64::from(self.superblock.inode_bytes);
         let block_bytes = u64::from(self.superblock.block_bytes);
-        Ok((group.inode_table() + at / block_bytes, (at % block_bytes) as usize))
+        Ok((table + at / block_bytes, (at % block_bytes) as usize))
     }
 
     /// The inode's bytes, and whether their checksum was found right.

@@ -14,7 +14,7 @@
 //! | names | [`lookup`](FileSystem::lookup), [`read_directory`](FileSystem::read_directory), [`create`](FileSystem::create) (files, directories, devices, pipes, sockets), [`symlink`](FileSystem::symlink), [`link`](FileSystem::link), [`create_unnamed`](FileSystem::create_unnamed), [`unlink`](FileSystem::unlink), [`rmdir`](FileSystem::rmdir), [`rename`](FileSystem::rename) |
 //! | inodes | [`attributes`](FileSystem::attributes), [`set_attributes`](FileSystem::set_attributes), [`read_link`](FileSystem::read_link), [`xattr`](FileSystem::xattr), [`set_xattr`](FileSystem::set_xattr), [`xattr_names`](FileSystem::xattr_names), [`remove_xattr`](FileSystem::remove_xattr) |
 //! | content | [`map`](FileSystem::map), [`read`](FileSystem::read), [`write`](FileSystem::write), [`set_size`](FileSystem::set_size), [`allocate`](FileSystem::allocate), [`collapse`](FileSystem::collapse), [`insert`](FileSystem::insert) |
-//! | durability | [`sync_file`](FileSystem::sync_file), [`sync_data`](FileSystem::sync_data), [`commit`](FileSystem::commit) (syncfs, and every few seconds), [`unmount`](FileSystem::unmount) |
+//! | durability | [`begin_write`](FileSystem::begin_write) and [`sync_after`](FileSystem::sync_after) (content and journal together), [`sync_file`](FileSystem::sync_file), [`sync_data`](FileSystem::sync_data), [`commit`](FileSystem::commit) (syncfs, and every few seconds), [`unmount`](FileSystem::unmount) |
 //! | the volume | [`format`] makes one, [`probe`] recognises one, [`statistics`](FileSystem::statistics), [`label`](FileSystem::label), [`uuid`](FileSystem::uuid), [`shrink`](FileSystem::shrink) |
 //!
 //! What the caller does:

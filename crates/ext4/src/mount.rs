@@ -165,6 +165,7 @@ impl FileSystem {
             journal: None,
             transaction: Default::default(),
             change: Default::default(),
+            inode_table: None,
         })
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Transaction {
     /// Bitmaps of groups in which blocks were freed, with these still in use: until the commit is durable their content is
     /// that of files which a crash brings back.
     pub busy: SortedMap<u32, Vec<u8>>,
+    /// What a file got whose bytes are still being written: inode, offset and length, in whole blocks.
+    pub begun: Option<(u32, u64, u64)>,
 }
 
 /// Bytes of a block before they were changed.
@@ -51,6 +53,16 @@ pub(crate) struct Change {
     /// Blocks of metadata that are free if the operation succeeds.
     freed: Vec<u64>,
     open: bool,
+}
+
+/// How many bytes at the beginning of two slices of one length are the same.
+fn same_from_start(one: &[u8], other: &[u8]) -> usize {
+    /// Bytes that are compared at a time.
+    const STEP: usize = size_of::<u64>();
+    let ((words, _), (others, _)) = (one.as_chunks::<STEP>(), other.as_chunks::<STEP>());
+    let same = words.iter().zip(others).take_while(|(one, other)| one == other).count() * STEP;
+    let rest = one.iter().zip(other).skip(same);
+    same + rest.take_while(|(one, other)| one == other).count()
 }
 
 impl FileSystem {
@@ -165,7 +177,7 @@ impl FileSystem {
         let old = at.checked_add(bytes.len()).and_then(|end| data.get(at..end));
         let old = old.ok_or(Error::Corrupt(&"a structure ends behind its block"))?;
         // Only what differs is kept and written.
-        let before = old.iter().zip(bytes).take_while(|(old, new)| old == new).count();
+        let before = same_from_start(old, bytes);
         if before == bytes.len() {
             return Ok(());
         }

@@ -296,3 +296,46 @@ fn emptying_the_log_loses_nothing() {
         }
     }
 }
+
+/// What is appended goes to the disk together with the journal's blocks that say so, into blocks that another file had: what was synced is there, and
+/// never anything else.
+#[test]
+fn what_goes_with_the_journal_is_there() {
+    for (number, image) in images().into_iter().enumerate() {
+        let disk = disk(image);
+        let mut fs = mount(&disk);
+        let new = model::new_file(model::REGULAR);
+        let other = fs.create(coracle_ext4::ROOT, b"other", &new, NOW).unwrap();
+        fs.write(other, 0, &vec![0xee; 3 << 20], NOW).unwrap();
+        let file = fs.create(coracle_ext4::ROOT, b"log", &new, NOW).unwrap();
+        fs.write(file, 0, &[7; 100], NOW).unwrap();
+        fs.unlink(coracle_ext4::ROOT, b"other", NOW).unwrap();
+        fs.evict(other, NOW).unwrap();
+        fs.commit().unwrap();
+        disk.begin_log();
+        let mut versions = vec![content(&mut fs, file)];
+        let mut ends = vec![disk.events()];
+        for step in 1..30_u8 {
+            let more = vec![step; 1 + usize::from(step) * 331 % 6000];
+            assert!(append_synced(&mut fs, &disk, file, &more, true).unwrap());
+            versions.push([versions.last().unwrap(), &more[..]].concat());
+            ends.push(disk.events());
+        }
+        for at in 0..=disk.events() {
+            for loss in [LOSSES[(at + number) % LOSSES.len()], Loss::Sectors] {
+                let crashed = common::disk(disk.crashed_at(at, loss, at as u64));
+                let mut fs = mount(&crashed);
+                let found = content(&mut fs, file);
+                let what = format!("image {number}, after {at} events, {loss:?}");
+                let done = ends.partition_point(|end| *end <= at) - 1;
+                let next = versions.get(done + 1).unwrap_or(&versions[done]);
+                // Where the blocks do not lie in a row, a first part may be there.
+                assert!(found.starts_with(&versions[done]) && next.starts_with(&found), "{what}");
+                if at.is_multiple_of(2 * CHECK_EVERY) {
+                    fs.unmount().unwrap();
+                    assert_eq!(e2fsck(&crashed.bytes()), None, "{what}");
+                }
+            }
+        }
+    }
+}

@@ -263,3 +263,32 @@ fn journals_are_replayed_only_where_that_is_possible() {
     fs.unmount().unwrap();
     assert_eq!(e2fsck(&disk.bytes()), None);
 }
+
+/// Bytes that were to go to the disk with the journal's blocks, and did not arrive: nothing is committed, and the file shows zeroes, not what the blocks
+/// hold.
+#[test]
+fn what_does_not_arrive_reads_as_zeroes() {
+    for set in [&["-b", "1024", "-J", "size=1"][..], &["-b", "4096", "-O", "^has_journal"]] {
+        let disk = disk(mkfs(8 * MIB, set, None));
+        let mut fs = mount(&disk);
+        let other = fs.create(ROOT, b"other", &model::new_file(model::REGULAR), NOW).unwrap();
+        fs.write(other, 0, &vec![0xee; 3 << 20], NOW).unwrap();
+        let file = fs.create(ROOT, b"log", &model::new_file(model::REGULAR), NOW).unwrap();
+        fs.write(file, 0, &[7; 100], NOW).unwrap();
+        fs.unlink(ROOT, b"other", NOW).unwrap();
+        fs.evict(other, NOW).unwrap();
+        fs.commit().unwrap();
+        for more in [50, 9000] {
+            let before = content(&mut fs, file);
+            assert_eq!(append_synced(&mut fs, &disk, file, &vec![8; more], false), Ok(false));
+            assert_eq!(fs.access(), Access::Writable);
+            let after = content(&mut fs, file);
+            assert!(after.starts_with(&before), "what was there is lost");
+            assert!(after[before.len()..].iter().all(|byte| *byte == 0), "what another file had is shown");
+            assert!(append_synced(&mut fs, &disk, file, &[9; 3000], true).unwrap());
+            assert!(content(&mut fs, file).ends_with(&[9; 3000]));
+        }
+        fs.unmount().unwrap();
+        assert_eq!(e2fsck(&disk.bytes()), None);
+    }
+}

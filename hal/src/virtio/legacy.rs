@@ -74,8 +74,19 @@ impl LegacyPci {
 
     /// Reads a byte of the device type's configuration; 0 beyond its end.
     pub fn config_u8(&self, offset: usize) -> u8 {
+        self.config_port(offset).map_or(0, |at| self.ports.read8(at))
+    }
+
+    /// Writes a byte of it; nothing beyond its end.
+    pub fn set_config_u8(&self, offset: usize, value: u8) {
+        if let Some(at) = self.config_port(offset) {
+            self.ports.write8(at, value);
+        }
+    }
+
+    fn config_port(&self, offset: usize) -> Option<u16> {
         let at = u16::try_from(usize::from(register::device_config(self.msix)) + offset);
-        at.ok().filter(|&at| at < self.ports.len()).map_or(0, |at| self.ports.read8(at))
+        at.ok().filter(|&at| at < self.ports.len())
     }
 
     /// Clears the interrupt status, if interrupts are not messages.

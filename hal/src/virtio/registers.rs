@@ -220,6 +220,20 @@ impl Registers {
         }
     }
 
+    /// Writes a byte of the device type's configuration; nothing beyond its end.
+    pub fn set_config_u8(&self, offset: usize, value: u8) {
+        match self {
+            Registers::Mmio { registers, len, .. } if mmio::CONFIG + offset < *len => {
+                registers.write8(mmio::CONFIG + offset, value);
+            }
+            Registers::Pci(PciRegisters { device: Some((registers, len)), .. }) if offset < *len => {
+                registers.write8(offset, value);
+            }
+            Registers::LegacyPci(registers) => registers.set_config_u8(offset, value),
+            _ => {}
+        }
+    }
+
     /// Clears the device's interrupt status (section 4.2.2.1; reading it does, on PCI without MSI-X: section 4.1.4.5).
     pub fn clear_interrupt(&self) {
         match self {

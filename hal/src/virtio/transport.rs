@@ -278,6 +278,11 @@ impl Transport {
         self.registers.config_u8(offset)
     }
 
+    /// Writes a byte of it; nothing beyond its end.
+    pub fn set_config_u8(&self, offset: usize, value: u8) {
+        self.registers.set_config_u8(offset, value);
+    }
+
     /// Reads two bytes of the configuration (little endian, which is also the guest's own order of legacy devices).
     pub fn config_u16(&self, offset: usize) -> u16 {
         u16::from_le_bytes([self.config_u8(offset), self.config_u8(offset + 1)])

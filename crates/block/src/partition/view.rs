@@ -43,6 +43,12 @@ impl Disk for View {
     fn write(&self, offset_bytes: u64, from: &[u8]) -> Result<(), Error> {
         self.disk.write(self.place(offset_bytes, from.len() as u64)?, from)
     }
+    fn begin_write(&self, offset_bytes: u64, from: &[u8]) -> Result<(), Error> {
+        self.disk.begin_write(self.place(offset_bytes, from.len() as u64)?, from)
+    }
+    fn write_durable(&self, offset_bytes: u64, from: &[u8]) -> Result<(), Error> {
+        self.disk.write_durable(self.place(offset_bytes, from.len() as u64)?, from)
+    }
     fn flush(&self) -> Result<(), Error> {
         self.disk.flush()
     }

@@ -9,7 +9,7 @@ impl FileSystem {
     /// # Errors
     /// Those of [`FileSystem::commit`].
     pub fn sync_file(&mut self, inode: u32) -> Result<()> {
-        self.sync(inode, true)
+        self.sync_after(inode, false, &mut || true).map(drop)
     }
 
     /// The same, but that times may stay behind: fdatasync(2).
@@ -17,15 +17,32 @@ impl FileSystem {
     /// # Errors
     /// Those of [`FileSystem::commit`].
     pub fn sync_data(&mut self, inode: u32) -> Result<()> {
-        self.sync(inode, false)
+        self.sync_after(inode, true, &mut || true).map(drop)
     }
 
-    fn sync(&mut self, inode: u32, times: bool) -> Result<()> {
-        let changed = self.transaction.inodes.get(&inode).copied();
-        if changed.is_some_and(|data| data || times) || self.check_writable().is_err() {
-            return self.commit();
+    /// [`FileSystem::sync_file`], or [`FileSystem::sync_data`] if `data_only`, where the caller [has begun](FileSystem::begin_write) to write bytes of files:
+    /// they and the metadata go to the disk together. `settle` waits for those writes, and says whether they have arrived; it is called once,
+    /// unless there is an error before. False, if they have not: then nothing was committed, and what files got for them reads as zeroes.
+    ///
+    /// # Errors
+    /// Those of [`FileSystem::commit`].
+    pub fn sync_after(
+        &mut self,
+        inode: u32,
+        data_only: bool,
+        settle: &mut dyn FnMut() -> bool,
+    ) -> Result<bool> {
+        if !self.is_committed(inode, data_only) || self.check_writable().is_err() {
+            return self.commit_after(settle);
         }
         // What was written went over blocks that the file had.
-        Ok(self.disk.flush()?)
+        let is_settled = settle();
+        self.disk.flush()?;
+        Ok(is_settled)
+    }
+
+    /// Whether all that is known about a file is committed, or, if `data_only`, what its content needs: then a file whose bytes are durable is synced.
+    pub fn is_committed(&self, inode: u32, data_only: bool) -> bool {
+        !self.transaction.inodes.get(&inode).is_some_and(|data| *data || !data_only)
     }
 }

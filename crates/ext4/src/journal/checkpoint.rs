@@ -45,12 +45,22 @@ impl FileSystem {
         chunk.make_room(CHUNK_BLOCKS * block_bytes)?;
         slots.try_extend((0..self.cache.buffers.len()).filter(|slot| which(&self.cache.buffers[*slot])))?;
         heap_sort(&mut slots, |slot| self.cache.buffers[*slot].block);
+        let written = self.begin_blocks(&slots, &mut chunk);
+        // Also after an error: no write is left behind.
+        let flushed = self.disk.flush();
+        written?;
+        Ok(flushed?)
+    }
+
+    /// Begins to write buffers, whose blocks ascend. `chunk` has room.
+    fn begin_blocks(&self, slots: &[usize], chunk: &mut Vec<u8>) -> Result<()> {
+        let block_bytes = self.superblock.block_bytes as usize;
         let mut start = 0;
-        for slot in slots {
+        for &slot in slots {
             let buffer = &self.cache.buffers[slot];
             let collected = chunk.len() / block_bytes;
             if collected > 0 && (buffer.block != start + collected as u64 || collected == CHUNK_BLOCKS) {
-                self.disk.write(self.offset(start), &chunk)?;
+                self.disk.begin_write(self.offset(start), chunk)?;
                 chunk.clear();
             }
             if chunk.is_empty() {
@@ -59,9 +69,9 @@ impl FileSystem {
             chunk.try_extend_from_slice(&buffer.data)?;
         }
         if !chunk.is_empty() {
-            self.disk.write(self.offset(start), &chunk)?;
+            self.disk.begin_write(self.offset(start), chunk)?;
         }
-        Ok(self.disk.flush()?)
+        Ok(())
     }
 
     /// Commits, writes everything to its place, and marks the file system as clean. Nothing can be changed afterwards.

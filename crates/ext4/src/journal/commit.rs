@@ -1,11 +1,9 @@
 //! Commits: the running transaction goes to the log, after the data of files that it is about.
 //!
 //! What was written into files is on its way to the disk when their metadata changes. The flush before the commit block
-//! makes both durable, the data and the log; the one behind it the commit. So a commit that is found after a crash speaks
-//! of blocks that are there.
-use super::layout::{
-    COMMIT_SECONDS, HEADER_BYTES, MAGIC, REVOKE_COUNT, REVOKE_HEADER_BYTES, Tag, kind, set_header, tag,
-};
+//! makes both durable, the data and the log; the commit block is written so that it is durable itself. So a commit that is found after
+//! a crash speaks of blocks that are there.
+use super::layout::{HEADER_BYTES, MAGIC, REVOKE_COUNT, REVOKE_HEADER_BYTES, Tag, kind, set_header, tag};
 use super::log::{CHUNK_BLOCKS, Journal};
 use crate::bytes::{be32, set_be32};
 use crate::cache::Kind;
@@ -13,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::filesystem::{Access, FileSystem};
 use crate::group::field;
 use crate::verify;
+use alloc::vec::Vec;
 use coracle_fallible::TryVec as _;
 use coracle_heap_sort::heap_sort;
 
@@ -23,26 +22,44 @@ impl FileSystem {
     /// [`Error::Disk`]: then the file system is [`Access::Aborted`], and what was changed since the last commit is lost.
     /// [`Error::NoMemory`]: nothing is lost, and the commit can be tried again.
     pub fn commit(&mut self) -> Result<()> {
+        self.commit_after(&mut || true).map(drop)
+    }
+
+    /// The same, where the caller [has begun](FileSystem::begin_write) to write bytes of files: `settle` waits for that, and says
+    /// whether they are with the disk. It is called once, unless there is an error before. False: they are not; nothing was committed, and what the files got for them reads as zeroes.
+    pub(crate) fn commit_after(&mut self, settle: &mut dyn FnMut() -> bool) -> Result<bool> {
         match self.access {
             Access::Writable => {}
-            Access::ReadOnly(_) => return Ok(()),
+            Access::ReadOnly(_) => return Ok(true),
             Access::Aborted => return Err(Error::Disk(coracle_block::Error::Io)),
         }
         if self.transaction.blocks.is_empty() && self.transaction.revokes.is_empty() {
             self.transaction.inodes = Default::default();
-            return Ok(self.disk.flush()?);
+            let is_settled = settle();
+            self.disk.flush()?;
+            return Ok(is_settled);
         }
         self.seal();
         heap_sort(&mut self.transaction.blocks, |block| *block);
-        let Some(mut journal) = self.journal.take() else { return self.commit_in_place() };
-        let result = self.commit_to(&mut journal);
-        self.journal = Some(journal);
-        self.aborting(result)?;
-        self.end_transaction(true);
+        let committed = match self.journal.take() {
+            Some(mut journal) => {
+                let result = self.commit_to(&mut journal, settle);
+                self.journal = Some(journal);
+                result
+            }
+            // Without a journal, blocks go to their places at once.
+            None if settle() => self.write_blocks(|buffer| buffer.running).map(|()| true),
+            None => Ok(false),
+        };
+        if !self.aborting(committed)? {
+            self.lose_begun()?;
+            return Ok(false);
+        }
+        self.end_transaction(self.journal.is_some());
         match self.make_log_room() {
             // The next operation tries again.
-            Err(Error::NoMemory) => Ok(()),
-            result => result,
+            Ok(()) | Err(Error::NoMemory) => Ok(true),
+            Err(error) => Err(error),
         }
     }
 
@@ -55,16 +72,8 @@ impl FileSystem {
         Ok(())
     }
 
-    /// Without a journal, blocks go to their places at once.
-    fn commit_in_place(&mut self) -> Result<()> {
-        let result = self.write_blocks(|buffer| buffer.running);
-        self.aborting(result)?;
-        self.end_transaction(false);
-        Ok(())
-    }
-
     /// After an error of the disk what it holds is not known: nothing more is written.
-    pub(super) fn aborting(&mut self, result: Result<()>) -> Result<()> {
+    pub(super) fn aborting<T>(&mut self, result: Result<T>) -> Result<T> {
         if let Err(Error::Disk(_) | Error::Corrupt(_)) = result {
             self.access = Access::Aborted;
         }
@@ -83,6 +92,7 @@ impl FileSystem {
         self.transaction.revokes = Default::default();
         self.transaction.inodes = Default::default();
         self.transaction.busy = Default::default();
+        self.transaction.begun = None;
     }
 
     /// Gives the changed blocks their checksums. Those of bitmaps are in the groups' descriptors, which changed as well.
@@ -117,23 +127,29 @@ impl FileSystem {
         }
     }
 
-    /// Writes the transaction to the log.
-    fn commit_to(&mut self, journal: &mut Journal) -> Result<()> {
+    /// Writes the transaction to the log, while what files got is on its way as well. False: that did not arrive, and the
+    /// log is as before.
+    fn commit_to(&mut self, journal: &mut Journal, settle: &mut dyn FnMut() -> bool) -> Result<bool> {
         let block_bytes = self.superblock.block_bytes as usize;
         let mut log = Log { fs: self, journal, head: 0, used: 0, start: 0 };
         log.head = log.journal.head;
         log.journal.chunk.clear();
-        log.blocks(block_bytes)?;
-        log.revokes(block_bytes)?;
-        log.write_chunk()?;
-        log.fs.disk.flush()?;
+        let begun =
+            log.blocks(block_bytes).and_then(|()| log.revokes(block_bytes)).and_then(|()| log.write_chunk());
+        let is_settled = settle();
+        // Also after an error: no write is left behind.
+        let flushed = log.fs.disk.flush();
+        flushed?;
+        if !is_settled {
+            return Ok(false);
+        }
+        begun?;
         log.commit()?;
-        log.fs.disk.flush()?;
         let (head, used) = (log.head, log.used);
         journal.head = head;
         journal.used += used;
         journal.sequence = journal.sequence.wrapping_add(1);
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -148,12 +164,20 @@ struct Log<'a> {
 }
 
 impl Log<'_> {
-    /// Adds a block. Blocks that follow each other on the disk are written together.
-    fn push(&mut self, block: &[u8]) -> Result<()> {
+    /// Takes the next block of the log, and returns where it is on the disk.
+    fn take(&mut self) -> Result<u64> {
         if self.journal.used + self.used >= self.journal.blocks() {
             return Err(Error::Corrupt(&"a transaction is larger than the journal"));
         }
         let place = self.journal.place(self.head)?;
+        self.head = self.journal.after(self.head);
+        self.used += 1;
+        Ok(place)
+    }
+
+    /// Adds a block. Blocks that follow each other on the disk are written together.
+    fn push(&mut self, block: &[u8]) -> Result<()> {
+        let place = self.take()?;
         let collected = (self.journal.chunk.len() / block.len()) as u64;
         if collected > 0 && (place != self.start + collected || collected as usize >= CHUNK_BLOCKS) {
             self.write_chunk()?;
@@ -162,15 +186,12 @@ impl Log<'_> {
             self.start = place;
         }
         // The room was made when the journal was opened.
-        self.journal.chunk.try_extend_from_slice(block)?;
-        self.head = self.journal.after(self.head);
-        self.used += 1;
-        Ok(())
+        Ok(self.journal.chunk.try_extend_from_slice(block)?)
     }
 
     fn write_chunk(&mut self) -> Result<()> {
         if !self.journal.chunk.is_empty() {
-            self.fs.disk.write(self.fs.offset(self.start), &self.journal.chunk)?;
+            self.fs.disk.begin_write(self.fs.offset(self.start), &self.journal.chunk)?;
             self.journal.chunk.clear();
         }
         Ok(())
@@ -214,7 +235,6 @@ impl Log<'_> {
     fn descriptor(&mut self, from: usize, until: usize) -> Result<()> {
         let (form, sequence) = (self.journal.form, self.journal.sequence);
         let mut descriptor = core::mem::take(&mut self.journal.descriptor);
-        descriptor.fill(0);
         set_header(&mut descriptor, kind::DESCRIPTOR, sequence);
         let mut at = HEADER_BYTES;
         for index in from..until {
@@ -239,7 +259,7 @@ impl Log<'_> {
         }
         form.seal(&mut descriptor);
         let result = self.push(&descriptor);
-        self.journal.descriptor = descriptor;
+        self.give_back(descriptor, at);
         result
     }
 
@@ -256,7 +276,6 @@ impl Log<'_> {
         let mut left = revokes.len();
         for (number, ()) in revokes.iter() {
             if at == 0 {
-                block.fill(0);
                 set_header(&mut block, kind::REVOKE, sequence);
                 at = REVOKE_HEADER_BYTES;
             }
@@ -270,6 +289,7 @@ impl Log<'_> {
                 set_be32(&mut block, REVOKE_COUNT, at as u32);
                 form.seal(&mut block);
                 result = result.and_then(|()| self.push(&block));
+                self.journal.form.clear(&mut block, at);
                 at = 0;
             }
         }
@@ -278,15 +298,20 @@ impl Log<'_> {
         result
     }
 
-    /// The commit block, which is written alone.
+    /// The commit block, which is written alone, and is durable then.
     fn commit(&mut self) -> Result<()> {
         let mut block = core::mem::take(&mut self.journal.descriptor);
-        block.fill(0);
         set_header(&mut block, kind::COMMIT, self.journal.sequence);
-        set_be32(&mut block, COMMIT_SECONDS + 4, 0);
         self.journal.form.seal(&mut block);
-        let result = self.push(&block).and_then(|()| self.write_chunk());
-        self.journal.descriptor = block;
+        let result =
+            self.take().and_then(|place| Ok(self.fs.disk.write_durable(self.fs.offset(place), &block)?));
+        self.give_back(block, HEADER_BYTES);
         result
+    }
+
+    /// Zeroes what was used of the memory for descriptors, up to a place and the checksum.
+    fn give_back(&mut self, mut block: Vec<u8>, used: usize) {
+        self.journal.form.clear(&mut block, used);
+        self.journal.descriptor = block;
     }
 }

@@ -47,9 +47,8 @@ pub const CHECKSUM_CRC32C: u8 = 4;
 pub const SUPERBLOCK_BYTES: usize = 1024;
 /// Bytes at the end of a descriptor or revocation block, for its checksum.
 pub const TAIL_BYTES: usize = 4;
-/// Places in a commit block.
+/// Where a commit block has its checksum.
 pub const COMMIT_CHECKSUM: usize = 16;
-pub const COMMIT_SECONDS: usize = 48;
 /// Where the entries of a revocation block begin, and where it says how many of its bytes are used.
 pub const REVOKE_COUNT: usize = 12;
 pub const REVOKE_HEADER_BYTES: usize = 16;
@@ -185,6 +184,13 @@ impl Form {
     fn checksum(&self, block: &[u8], at: usize) -> u32 {
         let crc = crc32c(self.seed, block.get(..at).unwrap_or_default());
         crc32c(crc32c_zeroes(crc, 4), block.get(at + 4..).unwrap_or_default())
+    }
+
+    /// Zeroes a block of the log of which so many bytes were used, and the checksum.
+    pub fn clear(&self, block: &mut [u8], used: usize) {
+        let at = self.checksum_place(block);
+        block.get_mut(..used).unwrap_or_default().fill(0);
+        set_be32(block, at, 0);
     }
 
     /// Whether a descriptor, revocation or commit block is whole.

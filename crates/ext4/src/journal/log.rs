@@ -44,7 +44,7 @@ pub(crate) struct Journal {
     pub(super) sequence: u32,
     /// Memory for blocks that are written together, made in advance.
     pub(super) chunk: Vec<u8>,
-    /// Memory for a descriptor.
+    /// Memory for a descriptor, of zeroes.
     pub(super) descriptor: Vec<u8>,
 }
 

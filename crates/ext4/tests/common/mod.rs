@@ -4,6 +4,7 @@ pub mod exercise;
 pub mod model;
 pub mod tree;
 
+use coracle_block::Disk as _;
 use coracle_block::simulated::SimulatedDisk;
 use coracle_ext4::{FileSystem, Options, Time};
 use std::path::{Path, PathBuf};
@@ -133,6 +134,36 @@ pub fn content(fs: &mut FileSystem, inode: u32) -> Vec<u8> {
     bytes.truncate(len);
     assert_eq!(len as u64, size);
     bytes
+}
+
+/// Appends bytes to a file that holds others, and makes it durable: bytes and journal go to the disk together, as far as the blocks lie in
+/// a row. `arrives`: the bytes do.
+pub fn append_synced(
+    fs: &mut FileSystem,
+    disk: &SimulatedDisk,
+    inode: u32,
+    more: &[u8],
+    arrives: bool,
+) -> coracle_ext4::Result<bool> {
+    let block_bytes = fs.block_bytes() as usize;
+    let old = content(fs, inode);
+    let from = old.len() - old.len() % block_bytes;
+    let mut bytes = [&old[from..], more].concat();
+    let len = bytes.len();
+    bytes.resize(len.next_multiple_of(block_bytes), 0);
+    let mut done = 0;
+    let mut synced = true;
+    while done < len {
+        let taken = fs.begin_write(inode, (from + done) as u64, len - done, NOW, &mut |place, len| {
+            if arrives {
+                disk.begin_write(place, &bytes[done..done + len.next_multiple_of(block_bytes)])?;
+            }
+            Ok(())
+        })?;
+        done += taken;
+        synced &= fs.sync_after(inode, true, &mut || arrives)?;
+    }
+    Ok(synced)
 }
 
 /// The names of a directory, sorted, without `.` and `..`.

@@ -12,6 +12,7 @@ pub mod features {
     pub const BLK_SIZE: u64 = 1 << 6;
     pub const FLUSH: u64 = 1 << 9;
     pub const TOPOLOGY: u64 = 1 << 10;
+    pub const CONFIG_WCE: u64 = 1 << 11;
     pub const MQ: u64 = 1 << 12;
     pub const DISCARD: u64 = 1 << 13;
     pub const WRITE_ZEROES: u64 = 1 << 14;
@@ -26,6 +27,8 @@ pub mod config {
     pub const BLK_SIZE: usize = 20;
     /// The physical block is this power of two of logical ones.
     pub const PHYSICAL_BLOCK_EXP: usize = 24;
+    /// 0: a write is durable when it is done. 1: it may be in a cache then.
+    pub const WRITEBACK: usize = 32;
     pub const NUM_QUEUES: usize = 34;
     pub const MAX_DISCARD_SECTORS: usize = 36;
     pub const DISCARD_SECTOR_ALIGNMENT: usize = 44;

@@ -54,6 +54,12 @@ pub trait BlockDevice: Send + Sync {
     fn kick_soon(&self) {
         self.kick();
     }
+    /// `on`: writes that are submitted from here on are durable when they are done, until this is called once more, with false. False:
+    /// the device knows no such mode, and nothing changed.
+    fn write_through(&self, on: bool) -> bool {
+        let _ = on;
+        false
+    }
     /// Told when requests are done.
     fn room(&self) -> &PollSource;
 }

@@ -11,7 +11,7 @@ use coracle_core::ipc::poll::{Events, wait_until};
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame::{FRAME_SIZE, Frame};
-use coracle_hal::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicU64, Ordering::*};
 use coracle_hal::time;
 use coracle_hal::virtio::requests::Data;
 use core::ops::Range;
@@ -39,11 +39,14 @@ pub struct Count {
     pub sectors: AtomicU64,
     /// Nanoseconds that threads waited for them.
     pub ns: AtomicU64,
+    /// Transfers of which a flush makes durable what they did.
+    unflushed: AtomicU64,
 }
 
 impl Count {
     /// A transfer of so many bytes is done that began then (nanoseconds since boot).
     pub(super) fn add_transfer(&self, bytes: usize, since_ns: u64) {
+        self.unflushed.fetch_add(1, Release);
         self.add(bytes as u64 / SECTOR_BYTES, since_ns);
     }
 
@@ -61,6 +64,8 @@ pub struct Disk {
     sectors: Range<u64>,
     /// Reads, writes, discards and flushes.
     pub counts: [Count; 4],
+    /// What was changed before this many transfers is durable, see [`Disk::changes`].
+    flushed: AtomicU64,
 }
 
 /// Indices of [`Disk::counts`].
@@ -73,7 +78,12 @@ impl Disk {
     /// The part of a device that begins and ends at these sectors.
     pub fn new(device: &'static dyn BlockDevice, sectors: Range<u64>) -> Disk {
         let end = sectors.end.min(device.limits().sectors);
-        Disk { sectors: sectors.start.min(end)..end, device, counts: Default::default() }
+        Disk {
+            sectors: sectors.start.min(end)..end,
+            device,
+            counts: Default::default(),
+            flushed: AtomicU64::new(0),
+        }
     }
 
     /// Appends the counts as /proc/diskstats and /sys/block/*/stat have them (Linux's
@@ -198,15 +208,76 @@ impl Disk {
         deadline_ns: Option<u64>,
     ) -> Result<(), Errno> {
         let start_ns = time::now_ns();
+        let bytes = range.len();
+        self.transfer_uncounted(operation, offset, frames, range, deadline_ns)?;
+        self.count_of(operation).add_transfer(bytes, start_ns);
+        Ok(())
+    }
+
+    fn transfer_uncounted(
+        &self,
+        operation: Operation,
+        offset: u64,
+        frames: Vec<Frame>,
+        range: Range<usize>,
+        deadline_ns: Option<u64>,
+    ) -> Result<(), Errno> {
         let sector = self.sector_at(offset, range.len() as u64)?;
         let batch = Batch::new()?;
-        let bytes = range.len();
         let submitted = self.submit_all(operation, sector, frames, range, &batch);
         self.device.kick();
         // What was submitted is waited for in any case: the caller may look at its frames next.
         batch.wait(deadline_ns)?;
-        self.count_of(operation).add_transfer(bytes, start_ns);
         submitted
+    }
+
+    /// [`Disk::write`], on stable storage when it returns. Of what was written before it says nothing.
+    ///
+    /// # Errors
+    /// As [`Disk::write`].
+    pub fn write_durable(&self, offset: u64, frames: Vec<Frame>, range: Range<usize>) -> Result<(), Errno> {
+        let (most, align) = self.limits().request_bytes;
+        // A write of several requests would be flushed after each.
+        let is_single = range.end <= range.start / align * align + most;
+        if !self.limits().has_cache || !is_single || !self.device.write_through(true) {
+            self.write_from(offset, frames, range)?;
+            return self.flush();
+        }
+        let (start_ns, bytes) = (time::now_ns(), range.len());
+        let written = match self.limits().is_read_only {
+            true => Err(Errno::ROFS),
+            false => self.transfer_uncounted(Operation::Write, offset, frames, range, None),
+        };
+        self.device.write_through(false);
+        written?;
+        self.counts[WRITES].add(bytes as u64 / SECTOR_BYTES, start_ns);
+        Ok(())
+    }
+
+    /// Begins a write as one of a batch, which [`Disk::settle`] waits for. The device need not see it before.
+    ///
+    /// # Errors
+    /// As [`Disk::write`], but EIO from the device; a part of it may have begun.
+    pub fn begin_write(
+        &self,
+        offset: u64,
+        frames: Vec<Frame>,
+        range: Range<usize>,
+        batch: &Arc<Batch>,
+    ) -> Result<(), Errno> {
+        if self.limits().is_read_only {
+            return Err(Errno::ROFS);
+        }
+        let sector = self.sector_at(offset, range.len() as u64)?;
+        self.submit_all(Operation::Write, sector, frames, range, batch)
+    }
+
+    /// Waits for a batch of writes, of so many bytes, that were begun then (nanoseconds since boot), in the thread that made it, once. EIO.
+    pub fn settle(&self, batch: &Batch, bytes: usize, since_ns: u64) -> Result<(), Errno> {
+        self.device.kick();
+        batch.wait(None)?;
+        self.counts[WRITES].add_transfer(bytes, since_ns);
+        Ok(())
     }
 
     /// Where a read or write is counted.
@@ -306,13 +377,20 @@ impl Disk {
 
     /// Has the device put on stable storage all whose writing has returned. Waits; hold no lock. EIO, ENOMEM.
     pub fn flush(&self) -> Result<(), Errno> {
-        if !self.limits().has_cache {
+        let changes = self.changes();
+        if !self.limits().has_cache || self.flushed.load(Acquire) >= changes {
             return Ok(());
         }
         let start_ns = time::now_ns();
         self.command(Operation::Flush, 0)?;
+        self.flushed.fetch_max(changes, AcqRel);
         self.counts[FLUSHES].add(0, start_ns);
         Ok(())
+    }
+
+    /// Transfers that have changed what the disk holds, and have returned.
+    fn changes(&self) -> u64 {
+        self.counts[WRITES].unflushed.load(Acquire) + self.counts[DISCARDS].unflushed.load(Acquire)
     }
 
     /// Says that the bytes are of no use any more. EOPNOTSUPP if the device can't make use of that; else as [`Disk::write`].
@@ -356,7 +434,7 @@ impl Disk {
             self.command(operation(sectors as u32), sector)?;
             sector += sectors;
         }
-        self.counts[count].add(bytes / SECTOR_BYTES, start_ns);
+        self.counts[count].add_transfer(bytes as usize, start_ns);
         Ok(())
     }
 

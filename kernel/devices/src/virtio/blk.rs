@@ -28,6 +28,8 @@ pub struct Blk {
     limits: Limits,
     queues: Vec<Lane>,
     room: PollSource,
+    /// Callers that want writes to be durable when they are done; `None`: the device has no such mode.
+    through: Option<Mutex<usize>>,
 }
 
 /// A queue.
@@ -47,6 +49,7 @@ impl Blk {
             | features::BLK_SIZE
             | features::FLUSH
             | features::TOPOLOGY
+            | features::CONFIG_WCE
             | features::MQ
             | features::DISCARD
             | features::WRITE_ZEROES;
@@ -88,6 +91,8 @@ impl Blk {
         if most < align {
             return Err(SetupError::Configuration);
         }
+        let has_mode = has(features::FLUSH) && has(features::CONFIG_WCE);
+        let is_through = has_mode && transport.config_u8(config::WRITEBACK) == 0;
         let sectors = u64::from(transport.config_u32(config::CAPACITY))
             | u64::from(transport.config_u32(config::CAPACITY + 4)) << u32::BITS;
         let limits = Limits {
@@ -99,7 +104,7 @@ impl Blk {
                 .unwrap_or(logical_block)
                 .max(logical_block),
             is_read_only: has(features::RO),
-            has_cache: has(features::FLUSH),
+            has_cache: has(features::FLUSH) && !is_through,
             request_bytes: (most / align * align, align),
             discard_sectors: read_u32(features::DISCARD, config::MAX_DISCARD_SECTORS, 0),
             zero_sectors: read_u32(features::WRITE_ZEROES, config::MAX_WRITE_ZEROES_SECTORS, 0),
@@ -110,7 +115,8 @@ impl Blk {
         for lane in &queues {
             lane.requests.lock().request_interrupt();
         }
-        Ok(Blk { transport, limits, queues, room: PollSource::new() })
+        let through = has_mode.then(|| Mutex::new(0));
+        Ok(Blk { transport, limits, queues, room: PollSource::new(), through })
     }
 
     /// The queue that this CPU uses.
@@ -199,6 +205,17 @@ impl BlockDevice for Blk {
         } else {
             self.kick();
         }
+    }
+    /// By the mode of the device's cache (section 5.2.5), which all requests have part in that are carried out meanwhile.
+    fn write_through(&self, on: bool) -> bool {
+        let Some(callers) = &self.through else { return false };
+        let mut callers = callers.lock();
+        let is_change = *callers == usize::from(!on);
+        *callers = if on { *callers + 1 } else { callers.saturating_sub(1) };
+        if is_change {
+            self.transport.set_config_u8(config::WRITEBACK, (!on).into());
+        }
+        true
     }
     fn room(&self) -> &PollSource {
         &self.room

@@ -140,7 +140,7 @@ pub fn explore() {
         let deadline_ns = time::now_ns() + PATIENCE_NS;
         entry.serial.call_once(|| entry.disk.identify(deadline_ns));
         let _ = found.try_push(entry);
-        let whole = Whole { disk: &entry.disk, deadline_ns: Some(time::now_ns() + PATIENCE_NS) };
+        let whole = Whole::new(&entry.disk, Some(time::now_ns() + PATIENCE_NS));
         let table = match read_table(&whole) {
             Ok(table) => table,
             Err(error) => {

@@ -24,4 +24,12 @@ pub trait Backing {
     fn read(&self, index: u64, frames: &[Frame]) -> Result<(), Errno>;
     /// Writes the pages from `index` on; of the last page of the file only what is within it.
     fn write(&self, index: u64, frames: &[Frame]) -> Result<(), Errno>;
+    /// The same, and then makes the file durable, if that is best done together: how that went, if so. `data_only`: as fdatasync(2).
+    fn write_and_sync(&self, index: u64, frames: &[Frame], data_only: bool) -> (Result<(), Errno>, Synced) {
+        let _ = data_only;
+        (self.write(index, frames), None)
+    }
 }
+
+/// How making a file durable went, if that was done.
+pub type Synced = Option<Result<(), Errno>>;

@@ -1,5 +1,5 @@
 //! The cached pages of a file.
-use super::{Backing, pool};
+use super::{Backing, Synced, pool};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
@@ -404,20 +404,45 @@ impl Cache {
     /// The first one that the backing reports. The other pages are written all the same; those that could not be are taken
     /// for clean, and counted as errors, as on Linux.
     pub fn write_back(&self, backing: &dyn Backing, start: u64, end: u64) -> Result<(), Errno> {
+        self.write_back_as(backing, start, end, None).map(drop)
+    }
+
+    /// [`Cache::write_back`] of all pages, and how making the file durable went, if that was done with the last of them. `data_only`: as
+    /// fdatasync(2).
+    ///
+    /// # Errors
+    /// As [`Cache::write_back`].
+    pub fn write_back_and_sync(&self, backing: &dyn Backing, data_only: bool) -> Result<Synced, Errno> {
+        self.write_back_as(backing, 0, u64::MAX, Some(data_only))
+    }
+
+    fn write_back_as(
+        &self,
+        backing: &dyn Backing,
+        start: u64,
+        end: u64,
+        sync: Option<bool>,
+    ) -> Result<Synced, Errno> {
         if !self.is_dirty() {
             // Pages of a write-back that has begun are still dirty.
-            return Ok(());
+            return Ok(None);
         }
         wait_until(&self.settled, Events::IN, &mut || !self.is_writing_back.swap(true, Ordering::Acquire));
-        let mut result = Ok(());
+        let (mut result, mut synced) = (Ok(()), None);
         let (mut at, end) = (start / PAGE, end.div_ceil(PAGE));
         while let Some((index, frames)) = self.begin_writing(at, end) {
             let Ok(frames) = frames else {
                 result = result.and(Err(Errno::NOMEM));
                 break;
             };
-            let written = backing.write(index, &frames);
             at = index + frames.len() as u64;
+            let written;
+            (written, synced) = match sync {
+                Some(data_only) if result.is_ok() && self.state.lock().dirty.next_from(at).is_none() => {
+                    backing.write_and_sync(index, &frames, data_only)
+                }
+                _ => (backing.write(index, &frames), None),
+            };
             drop(frames);
             self.end_writing(index, at);
             if written.is_err() {
@@ -428,7 +453,7 @@ impl Cache {
         }
         self.is_writing_back.swap(false, Ordering::Release);
         self.settled.notify(Events::IN);
-        result
+        result.map(|()| synced)
     }
 
     /// The next dirty pages that lie in a row, and their frames, as being written.

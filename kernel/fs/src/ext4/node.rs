@@ -160,13 +160,21 @@ impl Node {
 
     /// Tells the volume the times that it does not know.
     fn write_times(&self) -> Result<(), Errno> {
+        if !self.has_new_times.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.write_times_to(&mut self.volume.change())
+    }
+
+    /// The same, with the file system locked.
+    pub(super) fn write_times_to(&self, fs: &mut FileSystem) -> Result<(), Errno> {
         if !self.has_new_times.swap(false, Ordering::AcqRel) {
             return Ok(());
         }
         let Attributes { modified, changed, .. } = *self.attributes.lock();
         let changes =
             coracle_ext4::Changes { modified: Some(modified), changed: Some(changed), ..Default::default() };
-        self.volume.change().set_attributes(self.number, &changes).map_err(errno)
+        fs.set_attributes(self.number, &changes).map_err(errno)
     }
 
     /// The content is being written: its times change.
@@ -261,7 +269,11 @@ impl Node {
 
     /// fsync(2).
     pub(super) fn sync_file(&self, data_only: bool) -> Result<(), Errno> {
-        self.write_back(0, u64::MAX)?;
+        if let Some(cache) = self.cache.get()
+            && let Some(synced) = cache.write_back_and_sync(self, data_only)?
+        {
+            return synced;
+        }
         if !data_only {
             self.write_times()?;
         }

@@ -74,7 +74,7 @@ pub fn mount(entry: &'static Entry, read_only: bool) -> Result<(Arc<dyn Inode>, 
 }
 
 fn mount_claimed(entry: &'static Entry, read_only: bool) -> Result<(Arc<dyn Inode>, bool), Errno> {
-    let disk = try_arc(Whole { disk: &entry.disk, deadline_ns: None })?;
+    let disk = try_arc(Whole::new(&entry.disk, None))?;
     coracle_ext4::use_crc32c(checksum::update);
     let options = Options { read_only, now: now(), ..Options::default() };
     let fs = FileSystem::mount(disk, &options).map_err(|error| {
