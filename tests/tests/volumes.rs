@@ -360,7 +360,7 @@ fn a_full_file_system_says_so() -> Result<(), String> {
 }
 
 /// Programs of the files that a volume must hold as Linux' ext4 does: each prints the same on both.
-const AS_ON_LINUX: [&str; 2] = ["xattr", "hints"];
+const AS_ON_LINUX: [&str; 3] = ["xattr", "hints", "synced_appends"];
 
 fn files_are_as_on_linux() -> Result<(), String> {
     let home = Home::new("as_on_linux")?;
