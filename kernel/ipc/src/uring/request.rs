@@ -14,6 +14,7 @@ use coracle_core::time::wall::Deadline;
 use coracle_fallible::try_arc_cyclic;
 use coracle_hal::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use coracle_uring::Entry;
+use linux_raw_sys::io_uring as abi;
 
 /// What a request is at. The values are those of [`Request`]'s word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,6 +98,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether its completions count for time-outs that wait for a number of them: those of time-outs don't.
+    pub fn counts(&self) -> bool {
+        self.entry.opcode != abi::io_uring_op::IORING_OP_TIMEOUT as u8
+    }
+
     /// A request that isn't listed yet. ENOMEM.
     pub fn new(ring: &Arc<Ring>, pool: &Arc<Pool>, number: u64, entry: Entry) -> Result<Arc<Request>, Errno> {
         Ok(try_arc_cyclic(|this| Request {

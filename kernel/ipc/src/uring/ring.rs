@@ -80,6 +80,14 @@ struct Queue {
     counting: Vec<(u64, Arc<Request>)>,
 }
 
+impl Queue {
+    /// Counts a completion: `counts`: of another request than a time-out.
+    fn count(&mut self, counts: bool) {
+        self.counted += u64::from(counts);
+        self.timeouts += u64::from(!counts);
+    }
+}
+
 /// A ring.
 pub struct Ring {
     /// Its memory.
@@ -273,20 +281,39 @@ impl Ring {
     /// Posts a completion. What the ring has no room for is kept; what there is no memory for is counted as lost.
     pub fn post(&self, completion: Completion, counts: bool) {
         let mut queue = self.queue.lock();
-        queue.counted += u64::from(counts);
-        queue.timeouts += u64::from(!counts);
-        if queue.overflow.is_empty() && room(&self.memory, queue.cq_tail) > 0 {
-            self.put(&mut queue, completion);
-        } else {
-            let len = queue.overflow.len();
-            if queue.overflow.make_room_for(len + 1).is_ok() {
-                queue.overflow.push_back_reserved(completion);
-                self.memory.change(at::SQ_FLAGS, abi::IORING_SQ_CQ_OVERFLOW, 0);
-            } else {
-                let lost = self.memory.load(at::CQ_OVERFLOW).wrapping_add(1);
-                self.memory.store(at::CQ_OVERFLOW, lost);
-            }
+        if self.put_if_room(&mut queue, completion, counts) {
+            return;
         }
+        queue.count(counts);
+        let len = queue.overflow.len();
+        if queue.overflow.make_room_for(len + 1).is_ok() {
+            queue.overflow.push_back_reserved(completion);
+            self.memory.change(at::SQ_FLAGS, abi::IORING_SQ_CQ_OVERFLOW, 0);
+        } else {
+            let lost = self.memory.load(at::CQ_OVERFLOW).wrapping_add(1);
+            self.memory.store(at::CQ_OVERFLOW, lost);
+        }
+    }
+
+    /// Posts a completion of a request that goes on. False: the ring has no room, so that it must end with this completion (as on
+    /// Linux: what a request without an end comes to would be kept without one).
+    pub fn post_more(&self, request: &Request, result: i32, flags: u32) -> bool {
+        let user_data = request.user_data.load(SeqCst);
+        let completion = Completion { user_data, result, flags: flags | abi::IORING_CQE_F_MORE };
+        let is_put = self.put_if_room(&mut self.queue.lock(), completion, request.counts());
+        if is_put {
+            self.announce();
+        }
+        is_put
+    }
+
+    fn put_if_room(&self, queue: &mut Queue, completion: Completion, counts: bool) -> bool {
+        let has_room = queue.overflow.is_empty() && room(&self.memory, queue.cq_tail) > 0;
+        if has_room {
+            queue.count(counts);
+            self.put(queue, completion);
+        }
+        has_room
     }
 
     /// The file at whose device transfers are begun is this one from here on: the device of the one before sees its.
@@ -405,8 +432,8 @@ impl Ring {
         drop(listed);
         let is_silent = request.entry.flags & given::SKIP_SUCCESS != 0 || request.is_silent();
         if !is_silent || failed {
-            let counts = request.entry.opcode != abi::io_uring_op::IORING_OP_TIMEOUT as u8;
-            self.post(Completion { user_data: request.user_data.load(SeqCst), result, flags }, counts);
+            let user_data = request.user_data.load(SeqCst);
+            self.post(Completion { user_data, result, flags }, request.counts());
         }
     }
 

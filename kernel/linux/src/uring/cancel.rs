@@ -8,7 +8,6 @@ use coracle_core::ipc::poll::Events;
 use coracle_core::task::thread::Thread;
 use coracle_hal::sync::atomic::Ordering::SeqCst;
 use coracle_ipc::uring::{Request, State, mark};
-use coracle_uring::Completion;
 use linux_raw_sys::io_uring::{self as abi, io_uring_op as op};
 
 /// Waits for events of a file, once or again and again (IORING_POLL_ADD_MULTI).
@@ -39,12 +38,9 @@ pub fn poll_add(request: &Arc<Request>, open: &OpenFile) -> Outcome {
         return Outcome::Done(found.bits() as i32, 0, false);
     }
     // An edge: what is ready now is told once, and again when the file says so.
-    let user_data = request.user_data.load(SeqCst);
     let is_new = request.moved.swap(found.bits(), SeqCst) != found.bits() || is_woken;
-    if is_new {
-        let flags = abi::IORING_CQE_F_MORE;
-        request.ring.post(Completion { user_data, result: found.bits() as i32, flags }, true);
-        request.ring.announce();
+    if is_new && !request.ring.post_more(request, found.bits() as i32, 0) {
+        return Outcome::Done(found.bits() as i32, 0, false);
     }
     Outcome::WaitEdge(wanted)
 }

@@ -8,7 +8,7 @@ use coracle_core::time::posix_clock::Clock;
 use coracle_core::time::wall::Deadline;
 use coracle_hal::sync::atomic::Ordering::SeqCst;
 use coracle_ipc::uring::{Request, State, mark};
-use coracle_uring::{Completion, Entry};
+use coracle_uring::Entry;
 use linux_raw_sys::general as g;
 use linux_raw_sys::io_uring::{self as abi, io_uring_op as op};
 
@@ -67,10 +67,8 @@ fn expired(request: &Arc<Request>, repeats: bool) -> Outcome {
     if repeats {
         // As often as the program says (0: for ever).
         let times = u64::from(request.moved.fetch_add(1, SeqCst)) + 1;
-        if (entry.offset == 0 || times < entry.offset) && request.restart_timer() {
-            let user_data = request.user_data.load(SeqCst);
-            request.ring.post(Completion { user_data, result, flags: abi::IORING_CQE_F_MORE }, false);
-            request.ring.announce();
+        let goes_on = (entry.offset == 0 || times < entry.offset) && request.restart_timer();
+        if goes_on && request.ring.post_more(request, result, 0) {
             return Outcome::Sleep;
         }
     }
@@ -88,21 +86,21 @@ fn change(request: &Arc<Request>) -> SysResult {
     if entry.buffer != 0 || entry.len != 0 || entry.file_index != 0 || (!updates && entry.what_flags != 0) {
         return Err(Errno::INVAL);
     }
+    const KNOWN: u32 =
+        abi::IORING_TIMEOUT_UPDATE_MASK | abi::IORING_TIMEOUT_ABS | abi::IORING_TIMEOUT_CLOCK_MASK;
+    if entry.what_flags & !KNOWN != 0 {
+        return Err(Errno::INVAL);
+    }
+    let deadline = updates.then(|| deadline(entry.offset, entry.what_flags)).transpose()?;
     let kind = match entry.what_flags & abi::IORING_LINK_TIMEOUT_UPDATE {
         0 => op::IORING_OP_TIMEOUT,
         _ => op::IORING_OP_LINK_TIMEOUT,
     } as u8;
     let is_it = |other: &Request| other.entry.opcode == kind && other.number != request.number;
     let timeout = request.ring.find((0, 0), Some(entry.address), &is_it).ok_or(Errno::NOENT)?;
-    if !updates {
+    let Some((deadline, _)) = deadline else {
         return request.ring.cancel(&timeout).map(|()| 0);
-    }
-    const KNOWN: u32 =
-        abi::IORING_TIMEOUT_UPDATE_MASK | abi::IORING_TIMEOUT_ABS | abi::IORING_TIMEOUT_CLOCK_MASK;
-    if entry.what_flags & !KNOWN != 0 {
-        return Err(Errno::INVAL);
-    }
-    let (deadline, _) = deadline(entry.offset, entry.what_flags)?;
+    };
     if !timeout.is(State::Armed) {
         return Err(Errno::ALREADY);
     }

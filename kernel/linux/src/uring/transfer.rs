@@ -17,7 +17,7 @@ use coracle_core::task::thread::Thread;
 use coracle_fallible::{try_arc, try_box};
 use coracle_hal::sync::atomic::Ordering::SeqCst;
 use coracle_ipc::uring::{Kept, Request, given, mark};
-use coracle_uring::{Completion, Entry};
+use coracle_uring::Entry;
 use linux_raw_sys::general as g;
 use linux_raw_sys::io_uring::{self as abi, io_uring_op as op};
 use linux_raw_sys::net as n;
@@ -297,8 +297,10 @@ pub fn send_or_receive(
                 request.moved.store(moved + more as u32, SeqCst);
             }
             Ok(more @ 1..) if repeats => {
-                let flags = taken.use_up(request) | abi::IORING_CQE_F_MORE;
-                post_more(request, more as i32, flags);
+                let flags = taken.use_up(request);
+                if !request.ring.post_more(request, more as i32, flags) {
+                    return Outcome::Done(more as i32, flags, false);
+                }
                 if request.has_mark(mark::CANCELLED) {
                     return Outcome::of(Err(Errno::CANCELED));
                 }
@@ -312,13 +314,6 @@ pub fn send_or_receive(
             }
         }
     }
-}
-
-/// Posts one of several completions of a request.
-fn post_more(request: &Request, result: i32, flags: u32) {
-    let user_data = request.user_data.load(SeqCst);
-    request.ring.post(Completion { user_data, result, flags }, true);
-    request.ring.announce();
 }
 
 /// Whether an entry may accept connections. EINVAL.
@@ -344,7 +339,9 @@ pub fn accept(call: &Call, request: &Arc<Request>, open: &OpenFile, may_wait: bo
         match accepted {
             Err(Errno::AGAIN) => return wait_for(open, Events::IN, may_wait),
             Ok(fd) if repeats => {
-                post_more(request, number(Ok(fd)), abi::IORING_CQE_F_MORE);
+                if !request.ring.post_more(request, number(Ok(fd)), 0) {
+                    return Outcome::of(Ok(fd));
+                }
                 if request.has_mark(mark::CANCELLED) {
                     return Outcome::of(Err(Errno::CANCELED));
                 }

@@ -126,6 +126,29 @@ static void timeouts(int reading) {
     SHOW(syscall(SYS_io_uring_enter, r.fd, 0, 1, IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &argument, 4));
 }
 
+// What a change of a time-out says is looked at before the time-out is.
+static void changes(void) {
+    static struct __kernel_timespec none, wrong = {.tv_nsec = -1};
+    const struct {
+        const char *name;
+        unsigned flags;
+        const void *time;
+    } all[] = {
+        {"removed", 0, NULL},
+        {"removed with flags", IORING_TIMEOUT_ABS, NULL},
+        {"changed", IORING_TIMEOUT_UPDATE, &none},
+        {"changed to a wrong time", IORING_TIMEOUT_UPDATE, &wrong},
+        {"changed to a time nowhere", IORING_TIMEOUT_UPDATE, (void *)8},
+        {"changed with wrong flags", IORING_TIMEOUT_UPDATE | 1u << 30, &none},
+        {"limit changed", IORING_LINK_TIMEOUT_UPDATE, &none},
+    };
+    for (unsigned n = 0; n < sizeof all / sizeof *all; n++) {
+        struct io_uring_sqe *sqe = ring_next(&r, IORING_OP_TIMEOUT_REMOVE, -1, 1);
+        sqe->addr = 12345, sqe->timeout_flags = all[n].flags, sqe->addr2 = (uintptr_t)all[n].time;
+        ring_show(&r, all[n].name, 1);
+    }
+}
+
 static void polls(int reading, int writing) {
     char byte;
     ring_next(&r, IORING_OP_POLL_ADD, reading, 1)->poll32_events = POLLIN;
@@ -218,6 +241,7 @@ int main(void) {
     refusals();
     chains(ends[0], ends[1]);
     timeouts(ends[0]);
+    changes();
     polls(ends[0], ends[1]);
     cancelling(ends[0]);
     overflow();

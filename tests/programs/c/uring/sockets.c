@@ -3,6 +3,7 @@
 #include "ring.h"
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 enum { SIZE = 64, COUNT = 4, GROUP = 3 };
@@ -122,6 +123,72 @@ static void pipes(void) {
     close(ends[0]);
 }
 
+// A request of several completions ends with the one for which its ring has no room, and what it would have taken stays.
+static void full(void) {
+    enum { CONNECTIONS = 6, MESSAGES = 7, PLACES = 4 };
+    struct io_uring_params p = {.flags = IORING_SETUP_CQSIZE, .cq_entries = PLACES};
+    struct ring small;
+    ring_open(&small, PLACES, &p);
+    struct sockaddr_in address;
+    int listening = listener(&address), clients[CONNECTIONS];
+    for (int n = 0; n < CONNECTIONS; n++) {
+        clients[n] = socket(AF_INET, SOCK_STREAM, 0);
+        CHECK(connect(clients[n], (void *)&address, sizeof address) == 0);
+    }
+    ring_next(&small, IORING_OP_ACCEPT, listening, 1)->ioprio = IORING_ACCEPT_MULTISHOT;
+    SHOW(ring_submit(&small, 0));
+    for (int n = 0; n <= PLACES; n++) {
+        struct completion cqe = ring_take(&small);
+        CHECK(cqe.res > 0);
+        close(cqe.res);
+        cqe.res = 0;
+        ring_print("accepted", cqe);
+    }
+    CHECK(ring_ready(&small) == 0);
+    fcntl(listening, F_SETFL, O_NONBLOCK);
+    int last = accept(listening, NULL, NULL);
+    CHECK(last > 0);
+    SHOW(accept(listening, NULL, NULL));
+    close(last), close(listening);
+    for (int n = 0; n < CONNECTIONS; n++)
+        close(clients[n]);
+
+    static char bytes[MESSAGES][SIZE];
+    struct io_uring_sqe *sqe = ring_bytes(&small, IORING_OP_PROVIDE_BUFFERS, MESSAGES, bytes, SIZE, 0, 1);
+    sqe->buf_group = GROUP;
+    ring_show(&small, "provide", 1);
+    int pair[2];
+    CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0);
+    for (int n = 1; n <= MESSAGES; n++)
+        CHECK(write(pair[1], "1234567", n) == n);
+    sqe = ring_next(&small, IORING_OP_RECV, pair[0], 2);
+    sqe->ioprio = IORING_RECV_MULTISHOT, sqe->flags = IOSQE_BUFFER_SELECT, sqe->buf_group = GROUP;
+    SHOW(ring_submit(&small, 0));
+    for (int n = 0; n <= PLACES; n++)
+        ring_print("received", ring_take(&small));
+    CHECK(ring_ready(&small) == 0);
+    SHOW(recv(pair[0], bytes[0], SIZE, MSG_DONTWAIT));
+    SHOW(recv(pair[0], bytes[0], SIZE, MSG_DONTWAIT));
+    SHOW(recv(pair[0], bytes[0], SIZE, MSG_DONTWAIT));
+    close(pair[0]), close(pair[1]);
+
+    int event = eventfd(0, 0);
+    sqe = ring_next(&small, IORING_OP_POLL_ADD, event, 3);
+    sqe->poll32_events = POLLIN, sqe->len = IORING_POLL_ADD_MULTI;
+    SHOW(ring_submit(&small, 0));
+    for (unsigned n = 1; n <= PLACES + 2; n++) {
+        CHECK(write(event, &(uint64_t){1}, 8) == 8);
+        if (n <= PLACES)
+            CHECK(ring_enter(&small, 0, n, IORING_ENTER_GETEVENTS) == 0);
+        else
+            WAIT_UNTIL(__atomic_load_n(small.sq_flags, __ATOMIC_ACQUIRE) & IORING_SQ_CQ_OVERFLOW);
+    }
+    for (int n = 0; n <= PLACES; n++)
+        ring_print("polled", ring_take(&small));
+    CHECK(ring_ready(&small) == 0);
+    close(event), close(small.fd);
+}
+
 int main(void) {
     int client, server = -1;
     signal(SIGPIPE, SIG_IGN);
@@ -134,5 +201,6 @@ int main(void) {
     CHECK(ring_submit(&r, 0) == 1);
     ring_next(&r, IORING_OP_SHUTDOWN, client, 2)->len = SHUT_WR;
     ring_show(&r, "shut down", 2);
+    full();
     return t_failures;
 }
