@@ -28,6 +28,9 @@ const MOST_PROVIDED: u32 = 1 << 15;
 /// No file at this place.
 const NO_FILE: i32 = -1;
 
+/// Words of `struct io_uring_rsrc_register` and `struct io_uring_rsrc_update2`.
+const RESOURCE_WORDS: usize = 4;
+
 /// Words of `struct io_uring_buf_reg`, and bytes of the parts of `struct io_uring_probe`.
 const BUFFER_RING_WORDS: usize = 5;
 const PROBE_HEADER: usize = 16;
@@ -60,6 +63,18 @@ pub fn io_uring_register(call: &Call) -> SysResult {
             return Err(Errno::INVAL);
         }
         update_files(thread, ring, first as u32, files as usize, count)
+    } else if is(what::IORING_REGISTER_FILES2) || is(what::IORING_REGISTER_BUFFERS2) {
+        let (places, from) = read_places(at, count)?;
+        match is(what::IORING_REGISTER_FILES2) {
+            true => register_files(thread, ring, from, places),
+            false => register_buffers(ring, from, places),
+        }
+    } else if is(what::IORING_REGISTER_FILES_UPDATE2) || is(what::IORING_REGISTER_BUFFERS_UPDATE) {
+        let (first, from, places) = read_update(at, count)?;
+        match is(what::IORING_REGISTER_FILES_UPDATE2) {
+            true => update_files(thread, ring, first, from, places),
+            false => update_buffers(ring, first, from, places),
+        }
     } else if is(what::IORING_REGISTER_EVENTFD) || is(what::IORING_REGISTER_EVENTFD_ASYNC) {
         register_event_fd(thread, ring, at, count, is(what::IORING_REGISTER_EVENTFD_ASYNC))
     } else if is(what::IORING_UNREGISTER_EVENTFD) {
@@ -94,6 +109,87 @@ fn max_workers(at: usize, count: u32) -> SysResult {
     user::write_words(at, &[0; 1]).map(|()| 0)
 }
 
+/// Tags, completions that tell of the end of what was registered, are not there (IORING_FEAT_RSRC_TAGS). EINVAL.
+fn check_tags(at: u64, count: u32) -> Result<(), Errno> {
+    if at == 0 {
+        return Ok(());
+    }
+    for n in 0..count as usize {
+        if user::read_words::<1>(at as usize + n * 8)? != [0] {
+            return Err(Errno::INVAL);
+        }
+        long_call::pause_unless_killed()?;
+    }
+    Ok(())
+}
+
+/// How many places there are to be, and the address of what is to be there, 0: nothing yet (`struct io_uring_rsrc_register`, of which
+/// the program gives the size).
+fn read_places(at: usize, size: u32) -> Result<(u32, usize), Errno> {
+    let [places, reserved, from, tags] = user::read_words(at)?;
+    let (places, flags) = (places as u32, (places >> 32) as u32);
+    let is_sparse = flags & abi::IORING_RSRC_REGISTER_SPARSE != 0;
+    if size as usize != RESOURCE_WORDS * 8
+        || places == 0
+        || reserved != 0
+        || flags & !abi::IORING_RSRC_REGISTER_SPARSE != 0
+        || is_sparse && from != 0
+    {
+        return Err(Errno::INVAL);
+    }
+    check_tags(tags, places.min(MOST_FILES))?;
+    Ok((places, from as usize))
+}
+
+/// The first place to be changed, the address of what is to be there, and how many (`struct io_uring_rsrc_update2`).
+fn read_update(at: usize, size: u32) -> Result<(u32, usize, u32), Errno> {
+    let [first, from, tags, places] = user::read_words(at)?;
+    if size as usize != RESOURCE_WORDS * 8 || places as u32 == 0 || (first | places) >> 32 != 0 {
+        return Err(Errno::INVAL);
+    }
+    check_tags(tags, (places as u32).min(MOST_FILES))?;
+    Ok((first as u32, from as usize, places as u32))
+}
+
+/// The `n`-th buffer of a list at `at` (`struct iovec`). EFAULT.
+fn buffer_at(at: usize, n: usize) -> Result<(usize, usize), Errno> {
+    let [start, len] = user::read_words(at + n * 16)?;
+    if len != 0 || start != 0 {
+        if len == 0 || start == 0 || len > LARGEST_BUFFER {
+            return Err(Errno::FAULT);
+        }
+        user::check_range(start as usize, len as usize)?;
+    }
+    Ok((start as usize, len as usize))
+}
+
+/// ENXIO: there are no places; EINVAL: not as many.
+fn check_places(places: usize, first: u32, count: u32) -> Result<(), Errno> {
+    match (first as usize).checked_add(count as usize) {
+        _ if places == 0 => Err(Errno::NXIO),
+        Some(end) if count != 0 && end <= places => Ok(()),
+        _ => Err(Errno::INVAL),
+    }
+}
+
+/// Replaces registered buffers from the `first`-th on by those of a list at `at`; returns how many.
+fn update_buffers(ring: &Ring, first: u32, at: usize, count: u32) -> SysResult {
+    check_places(ring.registered.lock().buffers.len(), first, count)?;
+    for n in 0..count as usize {
+        match buffer_at(at, n) {
+            Ok(buffer) => {
+                if let Some(place) = ring.registered.lock().buffers.get_mut(first as usize + n) {
+                    *place = buffer;
+                }
+            }
+            Err(error) if n == 0 => return Err(error),
+            Err(_) => return Ok(n),
+        }
+        long_call::pause_unless_killed()?;
+    }
+    Ok(count as usize)
+}
+
 fn register_buffers(ring: &Ring, at: usize, count: u32) -> SysResult {
     if !ring.registered.lock().buffers.is_empty() {
         return Err(Errno::BUSY);
@@ -104,16 +200,7 @@ fn register_buffers(ring: &Ring, at: usize, count: u32) -> SysResult {
     let mut buffers = Vec::new();
     buffers.make_room(count as usize)?;
     for n in 0..count as usize {
-        let [start, len] = user::read_words(at + n * 16)?;
-        if len == 0 && start == 0 {
-            buffers.push_reserved((0, 0));
-            continue;
-        }
-        if len == 0 || start == 0 || len > LARGEST_BUFFER {
-            return Err(Errno::FAULT);
-        }
-        user::check_range(start as usize, len as usize)?;
-        buffers.push_reserved((start as usize, len as usize));
+        buffers.push_reserved(if at == 0 { (0, 0) } else { buffer_at(at, n)? });
         long_call::pause_unless_killed()?;
     }
     let mut registered = ring.registered.lock();
@@ -146,7 +233,8 @@ fn register_files(thread: &Thread, ring: &Ring, at: usize, count: u32) -> SysRes
     let mut files = Vec::new();
     files.make_room(count as usize)?;
     for n in 0..count as usize {
-        files.push_reserved(file_for(thread, user::read_u32(at + 4 * n)?.cast_signed())?);
+        let fd = if at == 0 { NO_FILE } else { user::read_u32(at + 4 * n)?.cast_signed() };
+        files.push_reserved(file_for(thread, fd)?);
         long_call::pause_unless_killed()?;
     }
     let mut registered = ring.registered.lock();
@@ -159,13 +247,7 @@ fn register_files(thread: &Thread, ring: &Ring, at: usize, count: u32) -> SysRes
 
 /// Replaces registered files from the `first`-th on by those of descriptors at `at`; returns how many.
 pub fn update_files(thread: &Thread, ring: &Ring, first: u32, at: usize, count: u32) -> SysResult {
-    let places = ring.registered.lock().files.len();
-    if places == 0 {
-        return Err(Errno::NXIO);
-    }
-    if count == 0 || (first as usize).checked_add(count as usize).is_none_or(|end| end > places) {
-        return Err(Errno::INVAL);
-    }
+    check_places(ring.registered.lock().files.len(), first, count)?;
     for n in 0..count as usize {
         let done = user::read_u32(at + 4 * n).map(u32::cast_signed).and_then(|fd| {
             if fd == abi::IORING_REGISTER_FILES_SKIP {

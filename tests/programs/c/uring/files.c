@@ -142,6 +142,46 @@ static void sent(int fd) {
     close(other.fd);
 }
 
+// Places without files and buffers, which are filled later (IORING_REGISTER_FILES2 and its kin).
+static void places(int fd) {
+    static char page[4096] __attribute__((aligned(4096)));
+    struct io_uring_rsrc_register sparse = {.nr = 3, .flags = IORING_RSRC_REGISTER_SPARSE}, wrong = sparse;
+    int files[] = {fd, -1};
+    struct iovec buffers[] = {{page, 100}, {(void *)8, 0}};
+    struct io_uring_rsrc_update2 update = {.offset = 1, .data = (uintptr_t)files, .nr = 2}, other = update;
+    SHOW(ring_register(&r, IORING_REGISTER_FILES_UPDATE2, &update, sizeof update));
+    SHOW(ring_register(&r, IORING_REGISTER_FILES2, &sparse, 8));
+    wrong.data = (uintptr_t)files;
+    SHOW(ring_register(&r, IORING_REGISTER_FILES2, &wrong, sizeof wrong));
+    wrong.data = 0, wrong.nr = 0;
+    SHOW(ring_register(&r, IORING_REGISTER_FILES2, &wrong, sizeof wrong));
+    wrong.nr = 3, wrong.flags = 2;
+    SHOW(ring_register(&r, IORING_REGISTER_FILES2, &wrong, sizeof wrong));
+    SHOW(ring_register(&r, IORING_REGISTER_FILES2, &sparse, sizeof sparse));
+    SHOW(ring_register(&r, IORING_REGISTER_FILES2, &sparse, sizeof sparse));
+    ring_bytes(&r, IORING_OP_READ, 1, page, 5, 0, 1)->flags = IOSQE_FIXED_FILE;
+    ring_show(&r, "empty place", 1);
+    other.offset = 2;
+    SHOW(ring_register(&r, IORING_REGISTER_FILES_UPDATE2, &other, sizeof other));
+    other.nr = 0;
+    SHOW(ring_register(&r, IORING_REGISTER_FILES_UPDATE2, &other, sizeof other));
+    SHOW(ring_register(&r, IORING_REGISTER_FILES_UPDATE2, &update, sizeof update));
+    ring_bytes(&r, IORING_OP_READ, 1, page, 5, 0, 1)->flags = IOSQE_FIXED_FILE;
+    ring_show(&r, "filled place", 1);
+    SHOW(ring_register(&r, IORING_UNREGISTER_FILES, NULL, 0));
+
+    update.data = (uintptr_t)buffers;
+    SHOW(ring_register(&r, IORING_REGISTER_BUFFERS_UPDATE, &update, sizeof update));
+    SHOW(ring_register(&r, IORING_REGISTER_BUFFERS2, &sparse, sizeof sparse));
+    ring_bytes(&r, IORING_OP_READ_FIXED, fd, page, 5, 0, 1)->buf_index = 1;
+    ring_show(&r, "empty buffer", 1);
+    // The second of the two is wrong.
+    SHOW(ring_register(&r, IORING_REGISTER_BUFFERS_UPDATE, &update, sizeof update));
+    ring_bytes(&r, IORING_OP_READ_FIXED, fd, page, 5, 0, 1)->buf_index = 1;
+    ring_show(&r, "filled buffer", 1);
+    SHOW(ring_register(&r, IORING_UNREGISTER_BUFFERS, NULL, 0));
+}
+
 static void paths(void) {
     struct io_uring_sqe *sqe = path(IORING_OP_MKDIRAT, "uring_dir", 1);
     sqe->len = 0700;
@@ -203,6 +243,7 @@ int main(void) {
     paths();
     registered(fd);
     sent(fd);
+    places(fd);
     more_paths();
     copies(fd);
     SHOW(unlink("data"));
