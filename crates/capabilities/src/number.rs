@@ -52,6 +52,8 @@ pub const AUDIT_CONTROL: u32 = 30;
 pub const SETFCAP: u32 = 31;
 /// Read the kernel's log.
 pub const SYSLOG: u32 = 34;
+/// Wake a machine that is suspended.
+pub const WAKE_ALARM: u32 = 35;
 /// Count what happens in the kernel.
 pub const PERFMON: u32 = 38;
 /// Choose ids of processes.

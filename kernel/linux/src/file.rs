@@ -612,6 +612,10 @@ const SPLICE_NONBLOCK: u32 = 2;
 
 /// splice(2): one of the two is a pipe. What doesn't fit into its destination stays where it was.
 pub fn splice(call: &Call) -> SysResult {
+    if call.usize(4) == 0 {
+        return Ok(0);
+    }
+    check_splice_flags(call.u32(5))?;
     let (from, to) = (open_file(call, 0)?, open_file(call, 2)?);
     let from_at = Cursor::new(call.usize(1), &from)?;
     let to_at = Cursor::new(call.usize(3), &to)?;
@@ -619,6 +623,12 @@ pub fn splice(call: &Call) -> SysResult {
 }
 /// A file, and an offset in it.
 pub(super) type At<'a> = (&'a OpenFile, Option<u64>);
+/// EINVAL for flags that there aren't.
+pub(super) fn check_splice_flags(flags: u32) -> Result<(), Errno> {
+    /// SPLICE_F_MOVE, NONBLOCK, MORE and GIFT.
+    const ALL: u32 = 0xf;
+    if flags & !ALL != 0 { Err(Errno::INVAL) } else { Ok(()) }
+}
 /// splice(2) of open files, at offsets that nobody is told of.
 pub(super) fn splice_open((from, from_at): At, (to, to_at): At, len: usize, flags: u32) -> SysResult {
     let (from_at, to_at) = (Cursor::given(from_at, from)?, Cursor::given(to_at, to)?);
@@ -674,6 +684,7 @@ fn pipe_end(open: &OpenFile) -> Option<&PipeEnd> {
 
 /// vmsplice(2): by copying.
 pub fn vmsplice(call: &Call) -> SysResult {
+    check_splice_flags(call.u32(3))?;
     let open = open_file(call, 0)?;
     let pipe = pipe_end(&open).ok_or(Errno::BADF)?;
     let mut pieces = Pieces::new();
@@ -686,6 +697,10 @@ pub fn vmsplice(call: &Call) -> SysResult {
 }
 /// tee(2): by copying.
 pub fn tee(call: &Call) -> SysResult {
+    check_splice_flags(call.u32(3))?;
+    if call.usize(2) == 0 {
+        return Ok(0);
+    }
     let (from, to) = (open_file(call, 0)?, open_file(call, 1)?);
     tee_open(&from, &to, call.usize(2), call.u32(3))
 }

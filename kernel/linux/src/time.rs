@@ -243,8 +243,11 @@ fn write_timer(addr: usize, (left, interval): (u64, u64)) -> Result<(), Errno> {
 
 /// timer_settime(2).
 pub fn timer_settime(call: &Call) -> SysResult {
-    let timer = call.thread().process.timers.get(call.i32(0))?;
+    if call.usize(2) == 0 {
+        return Err(Errno::INVAL);
+    }
     let [a, b, c, d]: [u64; 4] = user::read_words(call.usize(2))?;
+    let timer = call.thread().process.timers.get(call.i32(0))?;
     let (interval, first) = (clock::timespec_ns([a, b])?, clock::timespec_ns([c, d])?);
     let first = if first == 0 {
         First::Never

@@ -1,6 +1,7 @@
 //! timerfd_create(2), timerfd_settime(2), timerfd_gettime(2).
 use super::call::Call;
 use coracle_core::errno::{Errno, SysResult};
+use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::fs::file::OpenFile;
 use coracle_core::ipc::timerfd::TimerFd;
 use coracle_core::mm::user;
@@ -20,8 +21,12 @@ pub fn timerfd_create(call: &Call) -> SysResult {
         _ => return Err(Errno::INVAL),
     };
     let flags = call.u32(1);
+    let wakes = matches!(call.u32(0), CLOCK_REALTIME_ALARM | CLOCK_BOOTTIME_ALARM);
     if flags & !(TFD_CLOEXEC | TFD_NONBLOCK) != 0 {
         return Err(Errno::INVAL);
+    }
+    if wakes {
+        check_capability(capability::WAKE_ALARM)?;
     }
     let nonblock = if flags & TFD_NONBLOCK != 0 { O_NONBLOCK } else { 0 };
     let open = OpenFile::new(TimerFd::new(clock)?, O_RDWR | nonblock)?;

@@ -30,7 +30,7 @@ const EXCLUSIVE: u32 = 1 << 28;
 /// The bits that are not events.
 const FLAGS: u32 = EDGE | ONE_SHOT | WAKEUP | EXCLUSIVE;
 /// What may accompany EPOLLEXCLUSIVE.
-const EXCLUSIVE_ALLOWED: u32 = FLAGS
+const EXCLUSIVE_ALLOWED: u32 = (FLAGS & !ONE_SHOT)
     | Events::IN.bits()
     | Events::OUT.bits()
     | Events::RDNORM.bits()

@@ -222,9 +222,12 @@ impl Pipe {
     pub fn capacity(&self) -> usize {
         self.state.lock().ring.capacity()
     }
-    /// F_SETPIPE_SZ: rounds up to a power of two of pages; EBUSY if more is held, EPERM past the limit.
+    /// F_SETPIPE_SZ: rounds up to a power of two of pages; EBUSY if more is held, EPERM past the limit, EINVAL.
     pub fn set_capacity(&self, size: usize) -> SysResult {
-        let size = size.max(PIPE_BUF).checked_next_power_of_two().ok_or(Errno::INVAL)?;
+        /// More has no power of two in an `unsigned int`, as Linux counts.
+        const LARGEST: usize = 1 << 31;
+        let size =
+            if size > LARGEST { return Err(Errno::INVAL) } else { size.max(PIPE_BUF).next_power_of_two() };
         if size > MAX_CAPACITY {
             return Err(Errno::PERM);
         }

@@ -434,6 +434,7 @@ fn splice(call: &Call, request: &Request, operation: op) -> SysResult {
         named_file(call.thread(), request, entry.file_index as i32, entry.what_flags & FIXED_INPUT != 0)?;
     let output = named_file(call.thread(), request, entry.fd, entry.flags & given::FIXED_FILE != 0)?;
     let (len, flags) = (entry.len as usize, entry.what_flags & !FIXED_INPUT);
+    file::check_splice_flags(flags)?;
     if operation == op::IORING_OP_TEE {
         if entry.address != 0 || entry.offset != 0 {
             return Err(Errno::INVAL);
