@@ -395,8 +395,8 @@ system_calls! {
     41 socket(address_family, socket_type, protocol) -> socket super::socket::socket, "AF_INET and AF_INET6 for TCP, UDP and UDP-Lite, AF_UNIX, AF_VSOCK, AF_PACKET, AF_NETLINK (NETLINK_ROUTE)";
     42 connect(socket, &socket_address, address_len) super::socket::connect, "yes; waits for DHCP if that has not answered yet";
     43 accept(socket, &out, &length_cell) -> socket super::socket::accept, "yes";
-    44 sendto(socket, &bytes, len, message_flags, &socket_address, address_len) super::socket::sendto, "MSG_OOB for TCP; no MSG_FASTOPEN; MSG_ZEROCOPY copies";
-    45 recvfrom(socket, &out, len, message_flags, &out, &length_cell) super::socket::recvfrom, "MSG_OOB for TCP; the error queue is always empty";
+    44 sendto(socket, &bytes, len, message_flags, &socket_address, address_len) super::socket::sendto, "MSG_OOB for TCP; no MSG_FASTOPEN; MSG_ZEROCOPY copies, and says so";
+    45 recvfrom(socket, &out, len, message_flags, &out, &length_cell) super::socket::recvfrom, "MSG_OOB for TCP; the error queue has notices of MSG_ZEROCOPY, and errors of UDP and raw sockets";
     46 sendmsg(socket, &message, message_flags) super::socket::sendmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS, IP_PKTINFO";
     47 recvmsg(socket, &message, message_flags) super::socket::recvmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS, IP_PKTINFO";
     48 shutdown(socket, shutdown_how) super::socket::shutdown, "yes";

@@ -5,6 +5,7 @@ use super::interface_ioctl::CARD_INDEX;
 use super::multicast::link_of;
 use super::space::Home;
 use super::stack::{wait_configured, wait_ipv6};
+use super::zerocopy::Zerocopy;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::net::socket::{Control, SocketAddress, timeout_ns, timeout_value};
@@ -30,6 +31,8 @@ pub struct Common {
     /// SO_RCVTIMEO and SO_SNDTIMEO in ns; 0: none.
     receive_timeout: AtomicU64,
     send_timeout: AtomicU64,
+    /// MSG_ZEROCOPY.
+    pub zerocopy: Zerocopy,
     /// Options without effect, as the program set them, for getsockopt(2).
     remembered: Mutex<Vec<(i32, i32, i32)>>,
     /// Number in `socket:[…]` and st_ino.
@@ -50,6 +53,7 @@ impl Common {
             closed: AtomicBool::new(false),
             receive_timeout: AtomicU64::new(0),
             send_timeout: AtomicU64::new(0),
+            zerocopy: Zerocopy::default(),
             remembered: Mutex::new(Vec::new()),
             inode,
         }
@@ -63,6 +67,7 @@ impl Common {
         {
             to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
+        new.zerocopy.is_on.store(self.zerocopy.is_on.load(Ordering::Relaxed), Ordering::Relaxed);
         new.v6_only.store(self.is_only_v6(), Ordering::Relaxed);
         new
     }

@@ -36,6 +36,7 @@ pub mod tcp;
 pub mod tcp_options;
 pub mod udp;
 pub mod vsock;
+mod zerocopy;
 
 pub use resolver::resolv_conf;
 pub use stack::{

@@ -7,6 +7,7 @@ use coracle_core::errno::Errno;
 use coracle_core::fs::access::capability;
 use coracle_core::task::namespaces::check_network_capability;
 use coracle_fallible::prelude::*;
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 use coracle_tcpip::Endpoint;
 use core::ops::RangeInclusive;
 use linux_raw_sys::net as n;
@@ -41,7 +42,6 @@ const HINTS: &[u32] = &[
     n::SO_PREFER_BUSY_POLL,
     n::SO_BUSY_POLL_BUDGET,
     n::SO_INCOMING_CPU,
-    n::SO_ZEROCOPY,
     n::SO_RXQ_OVFL,
     n::SO_MAX_PACING_RATE,
     n::SO_NO_CHECK,
@@ -135,6 +135,8 @@ impl Common {
                 // Times of departure have no effect without a queueing discipline that uses them (tc-etf(8)).
                 n::SO_TXTIME if value.len() != TXTIME_BYTES => Some(Err(Errno::INVAL)),
                 n::SO_TXTIME => Some(remember()),
+                // It is for TCP and UDP, which take it before.
+                n::SO_ZEROCOPY => Some(Err(Errno::OPNOTSUPP)),
                 // It is for AF_UNIX alone.
                 n::SO_PASSSEC => Some(Err(Errno::OPNOTSUPP)),
                 // There is one interface to bind to, and the loopback; routes lead to the right one in any case.
@@ -227,6 +229,7 @@ impl Common {
                 n::SO_INCOMING_CPU => Some(recall(-1)),
                 n::SO_INCOMING_NAPI_ID => Some(answer(0)),
                 n::SO_COOKIE => Some(self.inode.to_le_bytes().try_to_vec().map_err(Errno::from)),
+                n::SO_ZEROCOPY => Some(answer(self.zerocopy.is_on.load(Relaxed).into())),
                 n::SO_RCVLOWAT => Some(recall(1)),
                 n::SO_SNDLOWAT => Some(answer(1)),
                 _ if HINTS.contains(&number) => Some(recall(0)),

@@ -4,6 +4,7 @@ use super::common::{Common, check_scope, errno, ioctl_answer, wait_for_address};
 use super::interface::{Interface, Watch, poll_events};
 use super::options::SOL_TCP;
 use super::stack::{self, sent};
+use super::zerocopy::MSG_ZEROCOPY;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
@@ -281,11 +282,19 @@ impl TcpFile {
         })
     }
 
-    /// Sends with flags that few programs use: bytes of which the last is urgent (MSG_OOB, tcp(7)). EOPNOTSUPP for data with a SYN.
+    /// Sends with flags that few programs use: bytes of which the last is urgent (MSG_OOB, tcp(7)), or that the program wants back
+    /// (MSG_ZEROCOPY). EOPNOTSUPP for data with a SYN.
     #[cold]
     fn send_special(&self, src: &mut UserBuf, flags: u32) -> SysResult {
         if flags & MSG_FASTOPEN != 0 {
             return Err(Errno::OPNOTSUPP);
+        }
+        if flags & MSG_ZEROCOPY != 0 {
+            let sent = self.send(src, None, flags & !MSG_ZEROCOPY, None)?;
+            if sent > 0 {
+                self.common.zerocopy.sent(self.source());
+            }
+            return Ok(sent);
         }
         self.send_all(src, flags & n::MSG_DONTWAIT != 0, Data::Urgent)
     }
@@ -361,7 +370,7 @@ impl File for TcpFile {
 
     #[inline]
     fn readiness(&self) -> Events {
-        poll_events(self.socket.readiness())
+        poll_events(self.socket.readiness()) | self.common.zerocopy.readiness()
     }
 
     #[inline]
@@ -534,7 +543,7 @@ impl Socket for TcpFile {
         flags: u32,
         _control: Option<&mut Control>,
     ) -> SysResult {
-        if flags & (n::MSG_OOB | MSG_FASTOPEN) != 0 {
+        if flags & (n::MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN) != 0 {
             return self.send_special(src, flags);
         }
         let data = if flags & n::MSG_MORE != 0 { Data::MoreComes } else { Data::Plain };
@@ -548,7 +557,7 @@ impl Socket for TcpFile {
             return self.receive_urgent(dst, flags);
         }
         let len = if flags & n::MSG_ERRQUEUE != 0 {
-            return Err(Errno::AGAIN);
+            return self.common.zerocopy.receive(self.common.family);
         } else if dst.remaining() == 0 {
             // Unlike read(2), recv(2) of nothing waits until there is something.
             let mask = Events::IN | Events::RDNORM | Events::RDHUP;

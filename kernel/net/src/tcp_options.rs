@@ -80,6 +80,9 @@ impl TcpFile {
             let on = int(value)? != 0;
             return self.change(&|o| o.oob_inline = on);
         }
+        if (level, name as u32) == (SOL_SOCKET, n::SO_ZEROCOPY) {
+            return self.common.zerocopy.set(value);
+        }
         if let Some(result) = self.common.set(level, name, value) {
             return result;
         }

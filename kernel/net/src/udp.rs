@@ -8,6 +8,7 @@ use super::options::{
     SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_UDP, SOL_UDPLITE, USUAL_HOPS, answer, buffer_size, int, ttl,
 };
 use super::stack::sent;
+use super::zerocopy::MSG_ZEROCOPY;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -212,10 +213,29 @@ impl UdpFile {
         self.wanted.info(&Arrived { to, port, link, at, ttl, tos, lost: self.socket.listed().dropped })
     }
 
+    /// Sends with flags that few programs use: MSG_ZEROCOPY. EOPNOTSUPP for MSG_OOB.
+    #[cold]
+    fn send_special(
+        &self,
+        src: &mut UserBuf,
+        to: Option<&SocketAddress>,
+        flags: u32,
+        control: Option<&mut Control>,
+    ) -> SysResult {
+        if flags & n::MSG_OOB != 0 {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let sent = self.send(src, to, flags & !MSG_ZEROCOPY, control)?;
+        self.common.zerocopy.sent(self.source());
+        Ok(sent)
+    }
+
     /// A message of the error queue.
     #[cold]
     fn receive_report(&self, dst: &mut UserBuf) -> Result<Received, Errno> {
-        let report = self.common.home.udp_report(&self.socket).ok_or(Errno::AGAIN)?;
+        let Some(report) = self.common.home.udp_report(&self.socket) else {
+            return self.common.zerocopy.receive(self.common.family);
+        };
         let copied = dst.put(&report.payload)?;
         error_message(self.common.family, &self.wanted, &report, copied)
     }
@@ -289,7 +309,7 @@ impl File for UdpFile {
 
     #[inline]
     fn readiness(&self) -> Events {
-        let events = poll_events(self.socket.readiness());
+        let events = poll_events(self.socket.readiness()) | self.common.zerocopy.readiness();
         if events.contains(Events::OUT) { events | Events::WRBAND } else { events }
     }
 
@@ -368,8 +388,8 @@ impl Socket for UdpFile {
         flags: u32,
         control: Option<&mut Control>,
     ) -> SysResult {
-        if flags & n::MSG_OOB != 0 {
-            return Err(Errno::OPNOTSUPP);
+        if flags & (n::MSG_OOB | MSG_ZEROCOPY) != 0 {
+            return self.send_special(src, to, flags, control);
         }
         let to = match to {
             None => None,
@@ -423,6 +443,9 @@ impl Socket for UdpFile {
             && let Some(result) = self.wanted.set(level, number, value)
         {
             return result;
+        }
+        if (level, number) == (SOL_SOCKET, n::SO_ZEROCOPY) && !self.socket.is_lite() {
+            return self.common.zerocopy.set(value);
         }
         if !is_reports(level, number)
             && let Some(result) = self.common.set(level, name, value)
