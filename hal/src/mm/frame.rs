@@ -311,6 +311,10 @@ impl Frame {
     pub fn is_unique(&self) -> bool {
         !self.is_permanent() && state(self.number).load(Ordering::Acquire) == 1
     }
+    /// How many references there are; `None` if it is there for ever.
+    pub fn references(&self) -> Option<u32> {
+        (!self.is_permanent()).then(|| state(self.number).load(Ordering::Relaxed))
+    }
     #[inline]
     pub(crate) fn is_image(&self) -> bool {
         let start = IMAGE_START.load(Ordering::Relaxed);

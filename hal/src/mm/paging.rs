@@ -622,6 +622,20 @@ impl AddressSpace {
         self.each(rest, |_, slot| count += weight(slot.load(Ordering::Relaxed)));
         count
     }
+    /// Calls `f` with the number of references of each page present at the start of `rest` (`None`: its frame is the image's), but for those that
+    /// are the page of zeroes.
+    pub fn references_in(&self, rest: &mut Range<usize>, f: &mut dyn FnMut(Option<u32>)) {
+        check(rest);
+        let _guard = self.lock.lock();
+        self.each(rest, |_, slot| {
+            let entry = slot.load(Ordering::Relaxed);
+            if weight(entry) != 0 {
+                // SAFETY: borrows the entry's reference while the lock keeps it there.
+                let frame = unsafe { Frame::from_phys(entry & pte::ADDRESS) };
+                f(core::mem::ManuallyDrop::new(frame).references());
+            }
+        });
+    }
     /// Frees pages and their tables at the start of `rest`, which begins as [`ALL`]: what is not used any more is gone when it is
     /// dropped, but that is one step, however many pages there are.
     pub fn free(&mut self, rest: &mut Range<usize>) {

@@ -1,5 +1,6 @@
 //! /proc/PID/maps, smaps and smaps_rollup.
 use super::process::Subject;
+use coracle_core::mm::memory::{Memory, RegionInfo as Region};
 use coracle_core::task::long_call;
 use coracle_fallible::{NoMemory, Text};
 use coracle_fs::synthetic::Piece;
@@ -39,20 +40,14 @@ pub(super) fn maps(subject: &Subject, from: u64, text: &mut Text, details: bool)
     text.push(b"\n")?;
     if details {
         let size = region.range.len() / 1024;
-        let (mut rest, mut pages) = (region.range.clone(), 0);
-        while !rest.is_empty() {
-            pages += memory.space.resident_in(&mut rest);
-            long_call::pause();
-        }
-        let resident = pages * FRAME_SIZE / 1024;
         writeln!(
             text,
-            "Size:           {size:>8} kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB\n\
-             Rss:            {resident:>8} kB\nPss:            {resident:>8} kB\nShared_Clean:          0 kB\n\
-             Shared_Dirty:          0 kB\nPrivate_Clean:         0 kB\nPrivate_Dirty:  {resident:>8} kB\n\
-             Swap:                  0 kB\nVmFlags:"
+            "Size:           {size:>8} kB\nKernelPageSize:        4 kB\nMMUPageSize:           4 kB"
         )?;
-        text.truncate(text.len() - 1);
+        let mut usage = Usage::default();
+        usage.add(&memory, &region);
+        usage.write(text)?;
+        text.push(b"VmFlags:")?;
         let flags = [
             (region.prot.contains(Prot::READ), " rd"),
             (region.prot.contains(Prot::WRITE), " wr"),
@@ -69,11 +64,65 @@ pub(super) fn maps(subject: &Subject, from: u64, text: &mut Text, details: bool)
 }
 
 pub(super) fn smaps_rollup(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
-    let (_, resident) = subject.process.memory().sizes();
-    let kb = resident / 1024;
-    write!(
-        text,
-        "00010000-7ffffffff000 ---p 00000000 00:00 0                          [rollup]\nRss:            {kb:>8} kB\n\
-         Pss:            {kb:>8} kB\nPrivate_Dirty:  {kb:>8} kB\nSwap:                  0 kB\n"
-    )
+    let memory = subject.process.memory();
+    let (mut usage, mut at) = (Usage::default(), 0);
+    while let Some(region) = memory.region_from(at) {
+        usage.add(&memory, &region);
+        at = region.range.end;
+    }
+    text.push(b"00010000-7ffffffff000 ---p 00000000 00:00 0                          [rollup]\n")?;
+    usage.write(text)
+}
+
+/// What of the pages in memory is whose, in bytes (proc_pid_smaps(5)).
+#[derive(Default)]
+struct Usage {
+    shared_clean: usize,
+    shared_dirty: usize,
+    private_clean: usize,
+    private_dirty: usize,
+    /// Each page divided by the number of its mappings.
+    proportional: usize,
+}
+
+impl Usage {
+    /// Adds a region's pages.
+    fn add(&mut self, memory: &Memory, region: &Region) {
+        let mut rest = region.range.clone();
+        while !rest.is_empty() {
+            memory
+                .space
+                .references_in(&mut rest, &mut |references| self.page(references, region.file.is_some()));
+            long_call::pause();
+        }
+    }
+
+    /// A page with so many references. A file's page has one that is its cache's; what a program has written to in private has not.
+    fn page(&mut self, references: Option<u32>, of_file: bool) {
+        let is_cached = of_file && references != Some(1);
+        // The image's pages are as good as mapped by others.
+        let mappings = references.map_or(2, |count| (count - u32::from(is_cached)).max(1) as usize);
+        let kind = match (mappings > 1, is_cached || references.is_none()) {
+            (true, true) => &mut self.shared_clean,
+            (true, false) => &mut self.shared_dirty,
+            (false, true) => &mut self.private_clean,
+            (false, false) => &mut self.private_dirty,
+        };
+        *kind += FRAME_SIZE;
+        self.proportional += FRAME_SIZE / mappings;
+    }
+
+    fn write(&self, text: &mut Text) -> Result<(), NoMemory> {
+        let resident = self.shared_clean + self.shared_dirty + self.private_clean + self.private_dirty;
+        let lines = [
+            ("Rss:", resident),
+            ("Pss:", self.proportional),
+            ("Shared_Clean:", self.shared_clean),
+            ("Shared_Dirty:", self.shared_dirty),
+            ("Private_Clean:", self.private_clean),
+            ("Private_Dirty:", self.private_dirty),
+            ("Swap:", 0),
+        ];
+        lines.iter().try_for_each(|(name, bytes)| writeln!(text, "{name:<15} {:>8} kB", bytes / 1024))
+    }
 }
