@@ -1,12 +1,9 @@
 //! QEMU's fw_cfg: named items that the hypervisor hands to the guest ("QEMU Firmware Configuration (fw_cfg) Device" of QEMU's
-//! documentation, traditional interface over ports).
-use crate::arch::port;
+//! documentation, traditional interface).
+use crate::arch::devices::{read_firmware_byte as byte, select_firmware_item as select};
 use alloc::vec::Vec;
 use coracle_fallible::filled;
 
-/// The port that selects an item, and the one that reads its next byte.
-const SELECTOR: u16 = 0x510;
-const DATA: u16 = 0x511;
 /// The items that every such device has: four letters, and the directory of the others.
 const SIGNATURE_ITEM: u16 = 0;
 const DIRECTORY_ITEM: u16 = 0x19;
@@ -18,7 +15,7 @@ const MOST_BYTES: u32 = 1 << 20;
 
 /// True if there is such a device: the machine is QEMU's.
 pub fn is_present() -> bool {
-    port::write16(SELECTOR, SIGNATURE_ITEM);
+    select(SIGNATURE_ITEM);
     bytes::<4>() == SIGNATURE
 }
 
@@ -27,7 +24,7 @@ pub fn item(name: &[u8]) -> Result<Option<Vec<u8>>, u32> {
     if !is_present() {
         return Ok(None);
     }
-    port::write16(SELECTOR, DIRECTORY_ITEM);
+    select(DIRECTORY_ITEM);
     let count = u32::from_be_bytes(bytes());
     for _ in 0..count {
         let size = u32::from_be_bytes(bytes());
@@ -35,9 +32,9 @@ pub fn item(name: &[u8]) -> Result<Option<Vec<u8>>, u32> {
         let _reserved: [u8; 2] = bytes();
         let entry: [u8; NAME_LEN] = bytes();
         if entry.split(|&byte| byte == 0).next() == Some(name) && size <= MOST_BYTES {
-            port::write16(SELECTOR, selector);
+            select(selector);
             let mut item = filled(0, size as usize).map_err(|_| size)?;
-            item.fill_with(|| port::read8(DATA));
+            item.fill_with(byte);
             return Ok(Some(item));
         }
     }
@@ -46,5 +43,5 @@ pub fn item(name: &[u8]) -> Result<Option<Vec<u8>>, u32> {
 
 /// The next bytes of the selected item.
 fn bytes<const N: usize>() -> [u8; N] {
-    core::array::from_fn(|_| port::read8(DATA))
+    core::array::from_fn(|_| byte())
 }

@@ -1,5 +1,7 @@
 //! Devices that the machine declares, beside those of its buses.
 use super::{gic, start};
+use crate::io::mmio::Mmio;
+use crate::once::Once;
 use crate::virtio::transport::MmioDevice;
 use alloc::vec::Vec;
 
@@ -18,4 +20,30 @@ pub fn virtio_mmio() -> Vec<MmioDevice> {
         });
     }
     found
+}
+
+/// QEMU's fw_cfg (Linux's binding of qemu,fw-cfg-mmio): the register of the selected item's next byte, and the selector, which is big-endian.
+const FIRMWARE_DATA: usize = 0;
+const FIRMWARE_SELECTOR: usize = 8;
+
+fn firmware() -> Option<&'static Mmio> {
+    static REGISTERS: Once<Option<Mmio>> = Once::new();
+    let found = REGISTERS.call_once(|| {
+        let device = start::device_tree()?.compatible(&["qemu,fw-cfg-mmio"])?;
+        let (address, size) = device.registers().next()?;
+        Mmio::map(address, size as usize)
+    });
+    found.as_ref()
+}
+
+/// Selects an item of QEMU's fw_cfg device.
+pub fn select_firmware_item(item: u16) {
+    if let Some(registers) = firmware() {
+        registers.write16(FIRMWARE_SELECTOR, item.to_be());
+    }
+}
+
+/// The next byte of the selected item; all ones if there is no such device.
+pub fn read_firmware_byte() -> u8 {
+    firmware().map_or(u8::MAX, |registers| registers.read8(FIRMWARE_DATA))
 }

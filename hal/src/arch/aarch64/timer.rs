@@ -17,10 +17,10 @@ pub fn ticks() -> u64 {
     read!("cntvct_el0")
 }
 
-/// The host's clock, and the counter at that moment: KVM's service for it (PTP_KVM of the SMCCC) is not asked.
+/// The host's clock, as nanoseconds since 1970, and the counter at that moment; `None` where the hypervisor does not tell.
 #[cfg(target_os = "none")]
 pub fn host_clock() -> Option<(u64, u64)> {
-    None
+    super::firmware::host_clock()
 }
 
 /// A measurement of the counter's speed: the firmware sets that in a register, so there is nothing to measure.
