@@ -1,11 +1,13 @@
-//! Builds the kernel for the bare machine and leaves three files for the command to embed: the kernel without
+//! Builds the kernel for the bare machine of each architecture, and leaves three files of each for the command to embed: the kernel without
 //! symbols, its table of symbols, and the whole ELF (compressed) for a debugger.
 //!
 //! The kernel has its own cargo call because it has another target and profile. Three ways are tried in turn:
 //! the toolchain at hand, if it has the target; `rustup target add`; Debian's `cargo-web` and `rust-web-src`, which
 //! build the standard library's core with the kernel.
 //!
-//! `CORACLE_PREBUILT_KERNEL=ELF` takes a kernel that was built before, and builds none.
+//! `CORACLE_PREBUILT_KERNEL=ELF` takes a kernel for x86-64 that was built before, and builds none. Then the command has a kernel for aarch64
+//! only if `CORACLE_PREBUILT_KERNEL_AARCH64=ELF` names one. Where the toolchain can't build for aarch64, the command is built without, and cargo
+//! says so.
 
 use std::env;
 use std::error::Error;
@@ -20,8 +22,29 @@ mod calls;
 #[path = "src/kernel/symbols.rs"]
 mod symbols;
 
-/// The bare machine.
-const TARGET: &str = "x86_64-unknown-none";
+/// An architecture: its name, what ELF files call it (`e_machine`), its bare machine, and the variable that names a kernel for it which was built before.
+struct Architecture {
+    name: &'static str,
+    elf_machine: u16,
+    target: &'static str,
+    prebuilt: &'static str,
+}
+
+/// The first is that which every command has.
+const ARCHITECTURES: [Architecture; 2] = [
+    Architecture {
+        name: "x86_64",
+        elf_machine: 62,
+        target: "x86_64-unknown-none",
+        prebuilt: "CORACLE_PREBUILT_KERNEL",
+    },
+    Architecture {
+        name: "aarch64",
+        elf_machine: 183,
+        target: "aarch64-unknown-none-softfloat",
+        prebuilt: "CORACLE_PREBUILT_KERNEL_AARCH64",
+    },
+];
 /// The profile of the workspace that the kernel is built with.
 const PROFILE: &str = "kernel";
 /// The kernel's package, which is the name of its executable too.
@@ -48,7 +71,6 @@ fn embed() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/kernel/calls.rs");
     println!("cargo::rerun-if-changed=src/kernel/symbols.rs");
-    println!("cargo::rerun-if-env-changed=CORACLE_PREBUILT_KERNEL");
 
     let table = root.join(CALLS);
     println!("cargo::rerun-if-changed={}", table.display());
@@ -59,26 +81,59 @@ fn embed() -> Result<(), Box<dyn Error>> {
         .collect();
     fs::write(out.join("calls.rs"), format!("&[{}]", calls.join(",\n")))?;
 
-    let kernel = match env::var_os("CORACLE_PREBUILT_KERNEL") {
-        Some(path) => {
-            println!("cargo::rerun-if-changed={}", Path::new(&path).display());
-            PathBuf::from(path)
+    let are_built = env::var_os(ARCHITECTURES[0].prebuilt).is_none();
+    if are_built {
+        for source in SOURCES {
+            println!("cargo::rerun-if-changed={}", root.join(source).display());
         }
-        None => {
-            for source in SOURCES {
-                println!("cargo::rerun-if-changed={}", root.join(source).display());
+    }
+    for (index, architecture) in ARCHITECTURES.iter().enumerate() {
+        println!("cargo::rerun-if-env-changed={}", architecture.prebuilt);
+        let kernel = match env::var_os(architecture.prebuilt) {
+            Some(path) => {
+                println!("cargo::rerun-if-changed={}", Path::new(&path).display());
+                Some(PathBuf::from(path))
             }
-            build(&root, &target_dir(&out))?
-        }
+            None if !are_built => None,
+            None => {
+                let built = build(&root, &target_dir(&out), architecture.target);
+                if let (Err(error), 1..) = (&built, index) {
+                    let error = error.to_string();
+                    println!(
+                        "cargo::warning=the command has no kernel for {}: {}",
+                        architecture.name,
+                        error.lines().next().unwrap_or_default()
+                    );
+                    None
+                } else {
+                    Some(built?)
+                }
+            }
+        };
+        leave(&out, architecture, kernel.as_deref())?;
+    }
+    Ok(())
+}
+
+/// Writes the files of a kernel, which are empty if there is none.
+fn leave(out: &Path, architecture: &Architecture, kernel: Option<&Path>) -> Result<(), Box<dyn Error>> {
+    let write =
+        |ending: &str, bytes: &[u8]| fs::write(out.join(format!("{}.{ending}", architecture.name)), bytes);
+    let Some(kernel) = kernel else {
+        ["elf", "symbols", "debug.deflate"].iter().try_for_each(|ending| write(ending, b""))?;
+        return Ok(());
     };
-    let elf = fs::read(&kernel).map_err(|error| format!("{}: {error}", kernel.display()))?;
+    let elf = fs::read(kernel).map_err(|error| format!("{}: {error}", kernel.display()))?;
     let parts = symbols::split(&elf).map_err(|error| format!("{}: {error}", kernel.display()))?;
-    fs::write(out.join("kernel.elf"), &parts.stripped)?;
+    if parts.machine != architecture.elf_machine {
+        return Err(format!("{}: not a kernel for {}", kernel.display(), architecture.name).into());
+    }
+    write("elf", &parts.stripped)?;
     let table: String = parts.symbols.iter().map(|(start, name)| format!("{start:x} {name}\n")).collect();
-    fs::write(out.join("kernel.symbols"), table)?;
+    write("symbols", table.as_bytes())?;
     let mut compressed = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
     compressed.write_all(&elf)?;
-    fs::write(out.join("kernel.debug.deflate"), compressed.finish()?)?;
+    write("debug.deflate", &compressed.finish()?)?;
     Ok(())
 }
 
@@ -94,23 +149,23 @@ fn target_dir(out: &Path) -> PathBuf {
 }
 
 /// Builds the kernel, and returns where its ELF is.
-fn build(root: &Path, target_dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
+fn build(root: &Path, target_dir: &Path, target: &str) -> Result<PathBuf, Box<dyn Error>> {
     let rustc = env::var_os("RUSTC").ok_or("cargo did not set RUSTC")?;
-    let plain = has_target(&rustc) || (rustup_adds_target() && has_target(&rustc));
+    let plain = has_target(&rustc, target) || (rustup_adds(target) && has_target(&rustc, target));
     let mut command = if plain {
         let mut command = Command::new(env::var_os("CARGO").ok_or("cargo did not set CARGO")?);
         clean(&mut command);
         command.env("RUSTC", rustc).args(["build"]);
         command
     } else {
-        debian_cargo().ok_or_else(|| {
+        debian_cargo(target).ok_or_else(|| {
             format!(
-                "cannot build for {TARGET}: run `rustup target add {TARGET}`, or on Debian \
+                "cannot build for {target}: run `rustup target add {target}`, or on Debian \
                  `apt-get install cargo-web rust-web-src lld` (`make deps` does either)"
             )
         })?
     };
-    command.current_dir(root).args(["--package", PACKAGE, "--target", TARGET, "--profile", PROFILE]);
+    command.current_dir(root).args(["--package", PACKAGE, "--target", target, "--profile", PROFILE]);
     command.arg("--target-dir").arg(target_dir);
     if root.join("Cargo.lock").exists() {
         command.arg("--locked");
@@ -124,7 +179,7 @@ fn build(root: &Path, target_dir: &Path) -> Result<PathBuf, Box<dyn Error>> {
         )
         .into());
     }
-    Ok(target_dir.join(TARGET).join(PROFILE).join(PACKAGE))
+    Ok(target_dir.join(target).join(PROFILE).join(PACKAGE))
 }
 
 /// Takes away what the outer cargo set for the host: flags, wrappers (clippy's is one), profiles.
@@ -151,8 +206,8 @@ fn clean(command: &mut Command) {
 }
 
 /// Whether the compiler has the target's libraries.
-fn has_target(rustc: &OsString) -> bool {
-    print_of(rustc, &["--print", "target-libdir", "--target", TARGET]).is_some_and(|libdir| {
+fn has_target(rustc: &OsString, target: &str) -> bool {
+    print_of(rustc, &["--print", "target-libdir", "--target", target]).is_some_and(|libdir| {
         fs::read_dir(libdir).is_ok_and(|mut files| {
             files.any(|file| {
                 file.is_ok_and(|file| file.file_name().as_encoded_bytes().starts_with(b"libcore-"))
@@ -162,9 +217,9 @@ fn has_target(rustc: &OsString) -> bool {
 }
 
 /// Asks rustup, where there is one, for the target's libraries.
-fn rustup_adds_target() -> bool {
+fn rustup_adds(target: &str) -> bool {
     Command::new("rustup")
-        .args(["target", "add", TARGET])
+        .args(["target", "add", target])
         .output()
         .is_ok_and(|output| output.status.success())
 }
@@ -176,7 +231,7 @@ fn print_of(tool: &OsString, args: &[&str]) -> Option<String> {
 }
 
 /// The cargo of Debian's packages, which builds core and alloc from `rust-web-src`.
-fn debian_cargo() -> Option<Command> {
+fn debian_cargo(target: &str) -> Option<Command> {
     const BIN: &str = "/usr/bin";
     let (cargo, rustc) = (Path::new(BIN).join("cargo"), Path::new(BIN).join("rustc"));
     let sysroot = print_of(&rustc.clone().into(), &["--print", "sysroot"])?;
@@ -191,7 +246,8 @@ fn debian_cargo() -> Option<Command> {
     command.env("PATH", path).env("RUSTC", rustc);
     // The standard library can be built only with unstable options, which Debian's stable compiler takes so.
     command.env("RUSTC_BOOTSTRAP", "1");
-    command.env("CARGO_TARGET_X86_64_UNKNOWN_NONE_LINKER", linker(&sysroot)?);
+    let variable = format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"));
+    command.env(variable, linker(&sysroot)?);
     command.args(["build", "-Zbuild-std=core,alloc,compiler_builtins"]);
     command.arg("-Zbuild-std-features=compiler-builtins-mem");
     Some(command)

@@ -36,7 +36,9 @@ pub use pcap::{Interface, PcapArgs};
 pub use run_trace::RunTraceArgs;
 pub use servers::NtpServer;
 
+use crate::arch::Arch;
 use crate::bytes;
+use crate::error::{Error, Result};
 use crate::net::{Cidr, Forward, Network};
 use crate::run::VsockWish;
 use crate::size::Size;
@@ -215,6 +217,10 @@ pub struct ContentArgs {
     #[command(flatten)]
     pub health: HealthArgs,
 
+    /// Make a directory tree, as a whole, the guest's `/`: a program is found in it, and its libraries are its own. It may be for another architecture
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+
     /// Leave the files of the image on its disk, the image's file, and read their pages when they are used
     #[arg(long)]
     pub demand: bool,
@@ -352,9 +358,9 @@ pub struct RunArgs {
     #[arg(long)]
     pub count_instructions: bool,
 
-    /// QEMU machine type
-    #[arg(long, value_enum, default_value_t)]
-    pub machine: Machine,
+    /// QEMU machine type [default: microvm; virt for aarch64]
+    #[arg(long, value_enum)]
+    pub machine: Option<Machine>,
 
     /// The device that carries the program's standard streams
     #[arg(long, value_enum, default_value_t, hide_possible_values = true, value_name = "virtio|serial")]
@@ -621,6 +627,10 @@ pub enum VolumeCommand {
 /// `coracle kernel`
 #[derive(Args, Debug)]
 pub struct KernelArgs {
+    /// The architecture of the kernel
+    #[arg(long, value_enum, default_value_t)]
+    pub arch: Arch,
+
     /// File to write
     #[arg(short, long, value_name = "FILE", default_value = "coracle-kernel.elf")]
     pub output: PathBuf,
@@ -639,15 +649,16 @@ pub enum Accel {
 }
 
 /// A machine type of QEMU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Machine {
     /// Minimal machine with PCI Express
-    #[default]
     Microvm,
     /// PC with PCI Express and ACPI
     Q35,
     /// PC with PCI and ACPI
     Pc,
+    /// Machine for aarch64
+    Virt,
 }
 
 impl Machine {
@@ -657,6 +668,25 @@ impl Machine {
             Machine::Microvm => "microvm",
             Machine::Q35 => "q35",
             Machine::Pc => "pc",
+            Machine::Virt => "virt",
+        }
+    }
+
+    /// The one for an architecture, or the one that was asked for.
+    ///
+    /// # Errors
+    /// If that is for another architecture.
+    pub fn choose(wish: Option<Machine>, arch: Arch) -> Result<Machine> {
+        let default = match arch {
+            Arch::X86_64 => Machine::Microvm,
+            Arch::Aarch64 => Machine::Virt,
+        };
+        match wish {
+            Some(machine) if (machine == Machine::Virt) != (default == Machine::Virt) => {
+                Err(Error::new(format!("there is no machine `{}` for {arch}", machine.name()))
+                    .help(format!("leave out --machine: it is `{}` then", default.name())))
+            }
+            wish => Ok(wish.unwrap_or(default)),
         }
     }
 }

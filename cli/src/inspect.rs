@@ -59,6 +59,7 @@ fn describe(image: &Image, args: &InspectArgs) -> Result<String, coracle_image::
     line("arguments", argv.join(" "));
     config.env().for_each(|var| line("env", text(var)));
     line("directory", text(config.cwd()));
+    line("for", image.arch.to_string());
     line("mode", config.mode().to_string());
     if let Some(port) = config.metrics_port() {
         line("metrics", format!("on port {port}"));
@@ -142,6 +143,7 @@ fn as_json(image: &Image) -> Result<serde_json::Value, coracle_image::Error> {
         "arguments": config.args().map(text).collect::<Vec<_>>(),
         "environment": config.env().map(text).collect::<Vec<_>>(),
         "directory": text(config.cwd()),
+        "architecture": image.arch.name(),
         "mode": config.mode().to_string(),
         "control": config.access().to_string(),
         "user": config.user().to_string(),
@@ -187,7 +189,7 @@ fn walk(
 
 /// Writes out the kernel with its symbols.
 pub fn write_kernel(args: &KernelArgs) -> Result<()> {
-    let elf = crate::kernel::debug_elf()?;
+    let elf = crate::kernel::debug_elf(args.arch)?;
     std::fs::write(&args.output, &elf).map_err(|error| cannot("write", &args.output, &error))?;
     output::line(format_args!("{}: {}", args.output.display(), Size(elf.len() as u64)))?;
     output::line("  `coracle gdb --kernel NAME` uses it for a guest that runs")

@@ -34,6 +34,7 @@ use serde::Serialize;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::arch::Arch;
 use crate::args::{PsArgs, StopArgs};
 use crate::error::{Error, Result, cannot, warn};
 use crate::observe::{self, Client, Figures};
@@ -330,6 +331,11 @@ pub fn running() -> Result<Vec<String>> {
     // One that is removed meanwhile does not run.
     names.retain(|name| is_running(name).unwrap_or(false));
     Ok(names)
+}
+
+/// The architecture of a guest.
+pub fn arch(name: &str) -> Arch {
+    record::state(name).arch
 }
 
 /// How often a guest was started again by its policy.

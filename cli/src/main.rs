@@ -3,6 +3,7 @@
 // `println!` and its kin panic when the reader of a pipe has gone away; `output` and `error` do not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod arch;
 mod args;
 mod bytes;
 mod debug;

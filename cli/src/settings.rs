@@ -10,6 +10,7 @@
 //! ntp = ["time.example", "10.0.0.1:1123"]
 //! hostname = "web"
 //! demand = true
+//! root = "../arm64-root"                # relative to the file, too
 //! output = "server.img"
 //!
 //! [env]
@@ -100,6 +101,8 @@ pub struct Settings {
     pub cwd: Option<OsString>,
     /// The guest's name.
     pub hostname: Option<String>,
+    /// The directory tree that is the guest's `/`, as for `--root`.
+    pub root: Option<PathBuf>,
     /// The files of the image are paged in from its disk, as for `--demand`.
     #[serde(default)]
     pub demand: bool,
@@ -186,6 +189,7 @@ impl Settings {
         settings.user = args.user.or(settings.user);
         settings.cwd = args.cwd.clone().or(settings.cwd);
         settings.hostname = args.hostname.clone().or(settings.hostname);
+        settings.root = args.root.clone().or(settings.root);
         settings.demand |= args.demand;
         settings.health = args.health.clone().over(settings.health);
         Ok(settings)
@@ -209,7 +213,11 @@ impl Settings {
         // Paths are relative to the file, not to where the command is called.
         let base = path.parent().unwrap_or(Path::new(""));
         let under_base = |path: &OsStr| base.join(path).into_os_string();
+        let has_root = settings.root.is_some();
+        settings.root = settings.root.map(|root| base.join(root));
         settings.program = settings.program.map(|program| match bytes::is_path(&program) {
+            // A path of the tree.
+            true if has_root && Path::new(&program).is_absolute() => program,
             true => under_base(&program),
             false if base.join(&program).is_file() => under_base(Path::new(".").join(&program).as_os_str()),
             false => program,

@@ -31,6 +31,8 @@ pub enum Network {
 pub struct Service {
     /// The program.
     pub program: PathBuf,
+    /// The tree that is the guest's root, if it isn't this machine's.
+    pub root: Option<PathBuf>,
     /// Its arguments.
     pub args: Vec<String>,
     /// Files for its image.
@@ -137,6 +139,9 @@ fn boot(
     command.args(network).args(["-m", service.memory]);
     if service.demand {
         command.arg("--demand");
+    }
+    if let Some(root) = &service.root {
+        command.arg("--root").arg(root);
     }
     for variable in &service.env {
         command.args(["-e", variable]);

@@ -1,7 +1,7 @@
 //! Runs a program on Coracle, by `coracle run`.
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -51,7 +51,19 @@ pub fn run(program: &Program, machine: Machine) -> Result<Outcome, String> {
 /// # Errors
 /// The same.
 pub fn run_within(program: &Program, machine: Machine, limit: Duration) -> Result<Outcome, String> {
-    let file = build::build(program)?;
+    run_file(program, &build::build(program)?, machine, limit)
+}
+
+/// [`run_within`] for a program that was built elsewhere.
+///
+/// # Errors
+/// The same.
+pub fn run_file(
+    program: &Program,
+    file: &Path,
+    machine: Machine,
+    limit: Duration,
+) -> Result<Outcome, String> {
     let mut command = coracle_run(machine);
     command.args(["--net", "none"]);
     if let Some(memory) = &program.memory {
@@ -80,7 +92,7 @@ pub fn run_within(program: &Program, machine: Machine, limit: Duration) -> Resul
         command.args(["--add", path]);
     }
     let log = fresh_file("log");
-    command.arg("--log-file").arg(&log).arg(&file).arg("--").args(linux::arguments(program));
+    command.arg("--log-file").arg(&log).arg(file).arg("--").args(linux::arguments(program));
     let outcome = finish_joined(command, program.stdin.clone(), limit)?;
     let said = fs::read_to_string(&log).unwrap_or_default();
     // It may not be there: the command may have failed before.

@@ -15,6 +15,7 @@ use super::machine;
 use super::mirror::Mirror;
 use super::session::Session;
 use super::target::{Loop, Process};
+use crate::arch::Arch;
 use crate::args::GdbArgs;
 use crate::error::{Error, Result, cannot, warn};
 use crate::kernel::debug_elf;
@@ -101,7 +102,7 @@ fn program(args: &GdbArgs, folder: &Path) -> Result<ExitStatus> {
 /// If it can't be written.
 pub fn symbols(folder: &Path, slide: u64) -> Result<OsString> {
     let kernel = folder.join("coracle-kernel");
-    std::fs::write(&kernel, debug_elf()?).map_err(|error| cannot("write", &kernel, &error))?;
+    std::fs::write(&kernel, debug_elf(Arch::X86_64)?).map_err(|error| cannot("write", &kernel, &error))?;
     let mut command = joined("add-symbol-file ", &kernel);
     command.push(format!(" -o {slide:#x}"));
     Ok(command)

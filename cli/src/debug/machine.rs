@@ -25,6 +25,7 @@ pub fn debug(args: &GdbArgs, folder: &Path) -> Result<ExitStatus> {
             .help("run it with `--control full`"));
     }
     let mut client = Client::connect(&args.name)?;
+    client.is_known_to("gdb")?;
     let (moment, _) = threads(&mut client)?;
     let root = folder.join("root");
     let mut mirror = Mirror::new(root.clone(), args.pid);

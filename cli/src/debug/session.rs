@@ -12,6 +12,7 @@ use coracle_control::{
 };
 
 use super::arch::{GENERAL, Packet, place};
+use crate::arch::Arch;
 use crate::error::{Error, Result};
 use crate::instances;
 use crate::kernel::debug_elf;
@@ -172,6 +173,7 @@ impl Session {
     /// As for [`Session::attach`].
     pub fn try_attach(name: &str, pid: u32) -> Result<Option<Session>> {
         let mut client = Client::connect(name)?;
+        client.is_known_to("gdb")?;
         let explain = |why: &str| Error::new(format!("cannot attach to process {pid} of `{name}`")).why(why);
         match i32::from(client.ask_patiently(Request::Debug(Debug::Attach { pid }))?.1) {
             0 => {}
@@ -310,7 +312,7 @@ impl Session {
     /// The registers of a thread that is in a system call.
     fn in_call(&mut self, tid: u64) -> Result<[Option<u64>; REGISTERS.len()]> {
         if self.kernel.is_none() {
-            self.kernel = Module::read(debug_elf()?);
+            self.kernel = Module::read(debug_elf(Arch::X86_64)?);
         }
         let mut general = [None; REGISTERS.len()];
         let thread = self.threads.iter().find(|thread| thread.record.tid == tid);

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::session::Session;
 use crate::error::{Error, Result, cannot};
+use crate::pack::Root;
 use crate::{bytes, pack};
 
 /// Where the directory is made: the first of these that is there.
@@ -52,7 +53,7 @@ impl Sent {
                 Some((file, guest)) => {
                     sent.put(session, Path::new(file), guest.as_bytes().to_vec())?;
                 }
-                None => sent.program(session, &pack::find_program(spec)?)?,
+                None => sent.program(session, &pack::find_program(spec, &Root::default())?.file)?,
             }
         }
         Ok(sent)

@@ -195,6 +195,8 @@ pub struct State {
     pub killed: bool,
     /// A process was killed because the guest's memory was used up.
     pub out_of_memory: bool,
+    /// The architecture of its machine.
+    pub arch: crate::arch::Arch,
     /// The names of the jobs of its schedule.
     pub cron: Vec<String>,
     /// What they had done when the guest ended last.

@@ -22,6 +22,8 @@ const SEGMENT_ALIGN: usize = 16;
 pub struct Parts {
     /// The ELF without sections and gaps: what its program headers name, and no more.
     pub stripped: Vec<u8>,
+    /// Its architecture, as ELF files number them (`e_machine`).
+    pub machine: u16,
     /// Its functions: addresses relative to the lowest `p_vaddr`, ascending, with demangled names.
     pub symbols: Vec<(u32, String)>,
 }
@@ -61,11 +63,15 @@ pub fn split(elf: &[u8]) -> Result<Parts, String> {
         // What is written in assembly has no type.
         let is_code = match symbol.st_type() {
             STT_FUNC => symbol.st_shndx(endian) != SHN_UNDEF,
-            STT_NOTYPE => symbol
-                .st_shndx(endian)
-                .index()
-                .and_then(|index| sections.section(SectionIndex(index.into())).ok())
-                .is_some_and(|section| section.sh_flags(endian).contains(SHF_EXECINSTR)),
+            // `$x` and `$d` begin code and data on Arm ("ELF for the Arm 64-bit Architecture", mapping symbols).
+            STT_NOTYPE => {
+                !name.starts_with(b"$")
+                    && symbol
+                        .st_shndx(endian)
+                        .index()
+                        .and_then(|index| sections.section(SectionIndex(index.into())).ok())
+                        .is_some_and(|section| section.sh_flags(endian).contains(SHF_EXECINSTR))
+            }
             _ => false,
         };
         if is_code {
@@ -75,7 +81,7 @@ pub fn split(elf: &[u8]) -> Result<Parts, String> {
     }
     symbols.sort();
     symbols.dedup_by_key(|(offset, _)| *offset);
-    Ok(Parts { stripped, symbols })
+    Ok(Parts { stripped, machine: header.e_machine(endian).0, symbols })
 }
 
 /// A program header, as far as packing wants it.

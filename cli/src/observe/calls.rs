@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use coracle_control::{Capture, Extent};
 
-use super::written::{EVENT_BYTES, Written, epoll_event};
+use super::written::{Written, epoll_event, event_bytes};
+use crate::arch::Arch;
 
 /// Number, name, kinds of the arguments, kind of the result.
 type Row = (usize, &'static str, &'static [&'static str], &'static str);
@@ -22,10 +23,17 @@ pub trait Memory {
     fn read(&mut self, address: u64, len: usize) -> Vec<u8>;
 }
 
+/// The name of the call of this number.
+pub fn name(number: usize) -> Option<&'static str> {
+    TABLE.iter().find(|row| row.0 == number).map(|row| row.1)
+}
+
 /// A system call that was made.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
-    /// Its number.
+    /// The architecture of the guest, by which structures are laid out.
+    pub arch: Arch,
+    /// Its number in the table.
     pub number: usize,
     /// Its arguments.
     pub arguments: [u64; 6],
@@ -73,7 +81,7 @@ pub fn named(word: &str) -> Vec<usize> {
 }
 
 /// What a guest is to note of the arguments of calls, in the order of their numbers.
-pub fn captures(is_wanted: impl Fn(usize) -> bool) -> Vec<Capture> {
+pub fn captures(arch: Arch, is_wanted: impl Fn(usize) -> bool) -> Vec<Capture> {
     /// Bytes of an entry of poll(2).
     const POLLFD: u8 = 8;
     let mut all = Vec::new();
@@ -81,10 +89,10 @@ pub fn captures(is_wanted: impl Fn(usize) -> bool) -> Vec<Capture> {
         for (argument, kind) in kinds.iter().enumerate() {
             let extent = match *kind {
                 "&out" | "&length_cell" | "&pipe_pair" => match Written::of(name, argument) {
-                    Some(written) => written.extent(),
+                    Some(written) => written.extent(arch),
                     None => continue,
                 },
-                "&epoll_event" => Extent::Fixed(EVENT_BYTES as u8),
+                "&epoll_event" => Extent::Fixed(event_bytes(arch) as u8),
                 "&path" | "&executable" | "&string" | "&queue_name" | "&file_system" => Extent::String,
                 "&bytes" if is_read_by_kernel(*call) => Extent::Buffer,
                 "&bytes" => Extent::Result,
@@ -156,7 +164,7 @@ impl Call {
         }
         let written = self.row().and_then(|row| Written::of(row.1, place));
         if let Some((written, result)) = written.zip(self.result)
-            && let Some(text) = written.text(value, next, result, memory)
+            && let Some(text) = written.text(self.arch, (value, next), result, memory)
         {
             return text;
         }
@@ -182,9 +190,8 @@ impl Call {
             "&timespec" => timespec(value, memory),
             "&socket_address" => socket_address(value, next, memory),
             "&pollfds" => pollfds(value, next, memory),
-            "&epoll_event" => {
-                epoll_event(&memory.read(value, EVENT_BYTES)).unwrap_or_else(|| format!("{value:#x}"))
-            }
+            "&epoll_event" => epoll_event(self.arch, &memory.read(value, event_bytes(self.arch)))
+                .unwrap_or_else(|| format!("{value:#x}")),
             "mode" | "node_mode" => format!("{value:#05o}").replacen("0o", "0", 1),
             "signal" => signal(value as i32),
             "clock" => one_of(value, CLOCKS),
@@ -556,7 +563,8 @@ mod tests {
     }
 
     fn described(number: i64, arguments: [u64; 6], memory: &'static [u8]) -> String {
-        Call { number: number as usize, arguments, result: None }.describe(&mut At(0x1000, memory))
+        Call { arch: Arch::X86_64, number: number as usize, arguments, result: None }
+            .describe(&mut At(0x1000, memory))
     }
 
     #[test]
@@ -592,7 +600,7 @@ mod tests {
     /// A guest takes no more of a call, and shows no more of a buffer than it notes.
     #[test]
     fn captures_have_room() {
-        let all = captures(|_| true);
+        let all = captures(Arch::X86_64, |_| true);
         for call in &all {
             let own = all.iter().filter(|other| other.call == call.call);
             assert!(own.count() <= CAPTURES_MOST, "call {}", call.call);

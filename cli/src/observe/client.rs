@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use coracle_control::{Debug, FromGuest, Message, Request};
 
 use super::errno;
+use crate::arch::Arch;
 use crate::error::{Error, Result};
 use crate::instances;
 use crate::output;
@@ -25,6 +26,7 @@ const MEMORY_AT_ONCE: usize = 64 << 10;
 /// A connection to a guest.
 pub struct Client {
     name: String,
+    arch: Arch,
     stream: UnixStream,
     reader: FromGuest,
     last_id: u32,
@@ -48,7 +50,32 @@ impl Client {
         if instances::is_paused(name) {
             return Err(paused(name));
         }
-        Self::over(name, stream)
+        let mut client = Self::over(name, stream)?;
+        client.arch = instances::arch(name);
+        Ok(client)
+    }
+
+    /// The architecture of the guest.
+    pub fn arch(&self) -> Arch {
+        self.arch
+    }
+
+    /// That the guest is one that a command knows the registers of.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn is_known_to(&self, command: &str) -> Result<()> {
+        match self.arch {
+            Arch::X86_64 => Ok(()),
+            other => Err(Error::new(format!("`coracle {command}` does not know guests for {other} yet"))
+                .why(format!("`{}` is one", self.name))
+                .help("trace, logs, stats, top, netstat, maps, files, pcap and exec do")),
+        }
+    }
+
+    /// Says which it is.
+    pub fn set_arch(&mut self, arch: Arch) {
+        self.arch = arch;
     }
 
     /// Over a connection that is there.
@@ -59,6 +86,7 @@ impl Client {
         stream.set_read_timeout(Some(PATIENCE)).map_err(|error| Error::new("cannot wait").why(error))?;
         Ok(Client {
             name: name.to_owned(),
+            arch: Arch::default(),
             stream,
             reader: FromGuest::new(),
             last_id: 0,

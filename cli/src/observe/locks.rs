@@ -157,6 +157,7 @@ mod tests {
 
     fn futex(operation: u64, value: u64) -> Call {
         Call {
+            arch: crate::arch::Arch::X86_64,
             number: libc::SYS_futex as usize,
             arguments: [0x1000, operation, value, 0, 0, 0],
             result: None,

@@ -9,6 +9,7 @@ mod events;
 mod filter;
 mod locks;
 mod netstat;
+mod numbers;
 mod outside;
 mod pcap;
 mod pcapng;

@@ -12,6 +12,7 @@ use super::client::Client;
 use super::stack::SWITCHED;
 use super::symbols::Module;
 use super::unwind::{Registers, register};
+use crate::arch::Arch;
 use crate::error::{Error, Result};
 use crate::kernel::debug_elf;
 
@@ -39,7 +40,7 @@ impl Kernel {
     /// # Errors
     /// If it is damaged.
     pub fn load() -> Result<Kernel> {
-        let elf = debug_elf()?;
+        let elf = debug_elf(Arch::X86_64)?;
         let data = data_symbols(&elf);
         let parts = Module::read(elf).zip(data);
         let (module, data) =

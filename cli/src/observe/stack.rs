@@ -10,6 +10,7 @@ use super::calls::{Call, Memory};
 use super::client::Client;
 use super::symbols::{Find, Module};
 use super::unwind::{Registers, register};
+use crate::arch::Arch;
 use crate::error::{Error, Result};
 use crate::output;
 
@@ -53,7 +54,7 @@ impl Thread {
         for (place, name) in arguments.iter_mut().zip(["rdi", "rsi", "rdx", "r10", "r8", "r9"]) {
             *place = self.register(name)?;
         }
-        Some(Call { number: number as u32 as usize, arguments, result: None })
+        Some(Call { arch: Arch::X86_64, number: number as u32 as usize, arguments, result: None })
     }
 
     /// Whether it sleeps.

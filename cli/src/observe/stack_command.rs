@@ -14,6 +14,7 @@ use super::stack::{
 use super::stats::json;
 use super::symbols::{Frame, Line, Module, Named, program_frames, text};
 use super::{calls::Call, stuck};
+use crate::arch::Arch;
 use crate::args::StackArgs;
 use crate::error::{Error, Result};
 use crate::kernel::debug_elf;
@@ -64,6 +65,7 @@ struct ThreadJson<'a> {
 /// `coracle stack`
 pub fn stack(args: &StackArgs) -> Result<()> {
     let mut client = Client::connect(&args.name)?;
+    client.is_known_to("stack")?;
     let (moment, threads) = match threads(&mut client) {
         Err(error) if client.is_silent() && args.json => {
             return Err(error.help("without --json it is looked at from outside"));
@@ -74,7 +76,7 @@ pub fn stack(args: &StackArgs) -> Result<()> {
     if args.pid.is_some() {
         process::processes(&mut client, args.pid)?;
     }
-    let kernel = Module::read(debug_elf()?)
+    let kernel = Module::read(debug_elf(Arch::X86_64)?)
         .ok_or_else(|| Error::new("the kernel's symbols in this command cannot be read"))?;
     let mut looker = Looker { threads: &threads, kernel, moment, files: Files::default(), held: Vec::new() };
     let mut all: Vec<ProcessJson> = Vec::new();

@@ -14,7 +14,8 @@ use std::time::Duration;
 use coracle_control::{CALLS, CHOICE_BYTES, Request};
 
 use super::client::Client;
-use super::{calls, errno, events, process};
+use super::{calls, errno, events, numbers, process};
+use crate::arch::Arch;
 use crate::args::{RunTraceArgs, TraceArgs};
 use crate::error::{Error, Result, warn};
 use crate::output;
@@ -56,14 +57,13 @@ fn chosen(words: &[String]) -> Result<[u8; CHOICE_BYTES]> {
 }
 
 /// The choice of calls as a guest takes it: a bit for each, and what is noted of their arguments, which a summary does not need.
-fn choice(words: &[String], is_summary: bool) -> Result<Vec<u8>> {
+fn choice(arch: Arch, words: &[String], is_summary: bool) -> Result<Vec<u8>> {
     let bits = chosen(words)?;
     if is_summary {
-        return Ok(bits.to_vec());
+        return Ok(numbers::choice_for(arch, &bits, &[]));
     }
     let is_chosen = |number: usize| bits.get(number / 8).is_some_and(|byte| byte & 1 << (number % 8) != 0);
-    let captures = calls::captures(is_chosen).into_iter().flat_map(|capture| capture.encode());
-    Ok(bits.iter().copied().chain(captures).collect())
+    Ok(numbers::choice_for(arch, &bits, &calls::captures(arch, is_chosen)))
 }
 
 fn cannot_trace(name: &str, error: u16) -> Error {
@@ -79,8 +79,10 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
     if !args.events.is_empty() {
         return events::trace(args);
     }
-    let choice = choice(&args.calls, args.summary)?;
+    // What is wrong with the words does not depend on the guest.
+    chosen(&args.calls)?;
     let mut client = Client::connect(&args.name)?;
+    let choice = choice(client.arch(), &args.calls, args.summary)?;
     if args.pid.is_some() {
         process::processes(&mut client, args.pid)?;
     }
@@ -99,6 +101,7 @@ pub fn trace(args: &TraceArgs) -> Result<()> {
 
 /// What `coracle run --trace` shows, and where.
 pub struct RunTrace {
+    arch: Arch,
     choice: Vec<u8>,
     /// Bytes of stacks that are noted.
     stack: u32,
@@ -110,7 +113,7 @@ impl RunTrace {
     ///
     /// # Errors
     /// If there are no such calls, or the file cannot be written.
-    pub fn new(args: &RunTraceArgs) -> Result<Option<RunTrace>> {
+    pub fn new(args: &RunTraceArgs, arch: Arch) -> Result<Option<RunTrace>> {
         if args.trace.is_empty() {
             return Ok(None);
         }
@@ -120,7 +123,7 @@ impl RunTrace {
         };
         let file = args.trace_file.as_ref().map(create).transpose()?;
         let stack = if args.stack { STACK_BYTES } else { 0 };
-        Ok(Some(RunTrace { choice: choice(&args.trace, false)?, stack, file }))
+        Ok(Some(RunTrace { arch, choice: choice(arch, &args.trace, false)?, stack, file }))
     }
 
     /// Shows the calls of a guest whose program waits for that, until it has ended, or what it does can't be written any more: the
@@ -131,6 +134,7 @@ impl RunTrace {
     pub fn follow(&self, mut client: Client) -> Result<()> {
         /// How long to wait before a guest that is still starting is asked again.
         const GLANCE: Duration = Duration::from_millis(5);
+        client.set_arch(self.arch);
         let request = Request::TraceStart { pid: 0, stack: self.stack, choice: &self.choice };
         loop {
             match client.ask_for_part(request)?.1 {
@@ -165,7 +169,7 @@ fn follow(
     ended: &AtomicBool,
     write: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let mut printer = Printer::new(is_summary);
+    let mut printer = Printer::new(is_summary, client.arch());
     loop {
         let is_last = ended.load(Ordering::SeqCst) || output::is_unread();
         let records = match client.ask(Request::TraceFetch) {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use coracle_control::Extent;
 
 use super::calls::{Memory, buffer, flags, number, signal, socket_address};
+use crate::arch::Arch;
 
 /// What the kernel writes where an argument points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,24 +42,30 @@ impl Written {
     }
 
     /// What of it is noted.
-    pub const fn extent(self) -> Extent {
+    pub const fn extent(self, arch: Arch) -> Extent {
         match self {
             Written::Bytes => Extent::Result,
             Written::PipePair => Extent::Written(PIPE_PAIR_BYTES as u8),
             Written::Stat => Extent::Written(STAT_BYTES as u8),
             Written::WaitStatus | Written::Length => Extent::Written(4),
             Written::Address => Extent::Written(ADDRESS_BYTES as u8),
-            Written::EpollEvents => Extent::Written(EVENT_BYTES as u8),
+            Written::EpollEvents => Extent::Written(event_bytes(arch) as u8),
         }
     }
 
-    /// In words, after a call with this result; `next` is the argument behind. `None`: nothing was written, or it isn't known.
-    pub fn text(self, address: u64, next: u64, result: u64, memory: &mut dyn Memory) -> Option<String> {
+    /// In words, after a call with this result of what is at `address`; `next` is the argument behind. `None`: nothing was written, or it isn't known.
+    pub fn text(
+        self,
+        arch: Arch,
+        (address, next): (u64, u64),
+        result: u64,
+        memory: &mut dyn Memory,
+    ) -> Option<String> {
         match self {
             _ if (result as i64) < 0 => None,
             Written::Bytes => Some(buffer(address, result, memory)),
             Written::PipePair => pipe_pair(&memory.read(address, PIPE_PAIR_BYTES)),
-            Written::Stat => stat(&memory.read(address, STAT_BYTES)),
+            Written::Stat => stat(arch, &memory.read(address, STAT_BYTES)),
             Written::WaitStatus if result > 0 => wait_status(word(address, memory)?),
             Written::Length => Some(format!("[{}]", word(address, memory)?)),
             Written::Address => {
@@ -67,7 +74,7 @@ impl Written {
                 (len > 0).then(|| socket_address(address, len, memory))
             }
             Written::EpollEvents if result > 0 => {
-                let event = epoll_event(&memory.read(address, EVENT_BYTES))?;
+                let event = epoll_event(arch, &memory.read(address, event_bytes(arch)))?;
                 Some(format!("[{event}{}]", if result > 1 { ", ..." } else { "" }))
             }
             Written::EpollEvents => Some("[]".to_owned()),
@@ -82,8 +89,14 @@ const PIPE_PAIR_BYTES: usize = 8;
 const STAT_BYTES: usize = 56;
 /// The longest address (sockaddr_un of unix(7)).
 const ADDRESS_BYTES: usize = 110;
-/// A `struct epoll_event`, which is packed on x86-64.
-pub const EVENT_BYTES: usize = 12;
+
+/// Bytes of a `struct epoll_event`, which is packed on x86-64.
+pub const fn event_bytes(arch: Arch) -> usize {
+    match arch {
+        Arch::X86_64 => 12,
+        Arch::Aarch64 => 16,
+    }
+}
 
 fn word(address: u64, memory: &mut dyn Memory) -> Option<u32> {
     number(&memory.read(address, 4), 0).map(u32::from_le_bytes)
@@ -94,10 +107,12 @@ fn pipe_pair(bytes: &[u8]) -> Option<String> {
     Some(format!("[{}, {}]", fd(0)?, fd(4)?))
 }
 
-fn stat(bytes: &[u8]) -> Option<String> {
-    const MODE_AT: usize = 24;
-    const DEVICE_AT: usize = 40;
+fn stat(arch: Arch, bytes: &[u8]) -> Option<String> {
     const SIZE_AT: usize = 48;
+    let (mode_at, device_at) = match arch {
+        Arch::X86_64 => (24, 40),
+        Arch::Aarch64 => (16, 32),
+    };
     const KINDS: [(u32, &str); 7] = [
         (libc::S_IFREG, "S_IFREG"),
         (libc::S_IFDIR, "S_IFDIR"),
@@ -107,7 +122,7 @@ fn stat(bytes: &[u8]) -> Option<String> {
         (libc::S_IFIFO, "S_IFIFO"),
         (libc::S_IFSOCK, "S_IFSOCK"),
     ];
-    let mode = u32::from_le_bytes(number(bytes, MODE_AT)?);
+    let mode = u32::from_le_bytes(number(bytes, mode_at)?);
     let (kind, rights) = (mode & libc::S_IFMT, mode & !libc::S_IFMT);
     let mut text = String::from("{st_mode=");
     if let Some((_, name)) = KINDS.iter().find(|(own, _)| *own == kind) {
@@ -115,7 +130,7 @@ fn stat(bytes: &[u8]) -> Option<String> {
     }
     let _ = write!(text, "0{rights:03o}, ");
     if [libc::S_IFCHR, libc::S_IFBLK].contains(&kind) {
-        let device = u64::from_le_bytes(number(bytes, DEVICE_AT)?);
+        let device = u64::from_le_bytes(number(bytes, device_at)?);
         let _ = write!(text, "st_rdev=makedev({:#x}, {:#x})", libc::major(device), libc::minor(device));
     } else {
         let _ = write!(text, "st_size={}", i64::from_le_bytes(number(bytes, SIZE_AT)?));
@@ -141,7 +156,7 @@ fn wait_status(status: u32) -> Option<String> {
 }
 
 /// `{events=EPOLLIN, data=0x5}`
-pub fn epoll_event(bytes: &[u8]) -> Option<String> {
+pub fn epoll_event(arch: Arch, bytes: &[u8]) -> Option<String> {
     const EVENTS: &[(u64, &str)] = &[
         (1, "EPOLLIN"),
         (2, "EPOLLPRI"),
@@ -155,7 +170,7 @@ pub fn epoll_event(bytes: &[u8]) -> Option<String> {
         (1 << 31, "EPOLLET"),
     ];
     let events = u32::from_le_bytes(number(bytes, 0)?);
-    let data = u64::from_le_bytes(number(bytes, 4)?);
+    let data = u64::from_le_bytes(number(bytes, event_bytes(arch) - size_of::<u64>())?);
     Some(format!("{{events={}, data={data:#x}}}", flags(events.into(), EVENTS)))
 }
 
@@ -168,11 +183,14 @@ mod tests {
         let mut bytes = [0; STAT_BYTES];
         bytes[24..28].copy_from_slice(&(libc::S_IFREG | 0o644).to_le_bytes());
         bytes[48..].copy_from_slice(&1234u64.to_le_bytes());
-        assert_eq!(stat(&bytes).as_deref(), Some("{st_mode=S_IFREG|0644, st_size=1234, ...}"));
+        assert_eq!(stat(Arch::X86_64, &bytes).as_deref(), Some("{st_mode=S_IFREG|0644, st_size=1234, ...}"));
         bytes[24..28].copy_from_slice(&(libc::S_IFCHR | 0o4620).to_le_bytes());
         bytes[40..48].copy_from_slice(&libc::makedev(136, 2).to_le_bytes());
-        assert_eq!(stat(&bytes).as_deref(), Some("{st_mode=S_IFCHR|04620, st_rdev=makedev(0x88, 0x2), ...}"));
-        assert_eq!(stat(&bytes[..30]), None);
+        assert_eq!(
+            stat(Arch::X86_64, &bytes).as_deref(),
+            Some("{st_mode=S_IFCHR|04620, st_rdev=makedev(0x88, 0x2), ...}")
+        );
+        assert_eq!(stat(Arch::X86_64, &bytes[..30]), None);
         let status = |status| wait_status(status).unwrap();
         assert_eq!(status(0x300), "[{WIFEXITED(s) && WEXITSTATUS(s) == 3}]");
         assert_eq!(status(9), "[{WIFSIGNALED(s) && WTERMSIG(s) == SIGKILL}]");
@@ -180,6 +198,6 @@ mod tests {
         assert_eq!(status(0x137f), "[{WIFSTOPPED(s) && WSTOPSIG(s) == SIGSTOP}]");
         assert_eq!(status(0xffff), "[{WIFCONTINUED(s)}]");
         let event = [1, 0, 0, 0x80, 7, 0, 0, 0, 0, 0, 0, 0];
-        assert_eq!(epoll_event(&event).as_deref(), Some("{events=EPOLLIN|EPOLLET, data=0x7}"));
+        assert_eq!(epoll_event(Arch::X86_64, &event).as_deref(), Some("{events=EPOLLIN|EPOLLET, data=0x7}"));
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::build::missing_library;
 use super::elf::Elf;
 use super::ldso::{Family, Loaded, Resolver};
+use super::root::Root;
 use crate::error::Result;
 
 /// What a dynamic program needs beside itself.
@@ -23,7 +24,7 @@ pub struct Needs {
 pub fn needs(path: &Path) -> Result<Option<Needs>> {
     let Ok(elf) = Elf::read(path) else { return Ok(None) };
     let Some(interpreter) = elf.interpreter.clone() else { return Ok(None) };
-    let mut resolver = Resolver::new(Family::of(&interpreter), None);
+    let mut resolver = Resolver::new(Family::of(&interpreter), elf.arch, &Root::default(), None);
     let missing = resolver.add(path, elf, &[]);
     if let Some(first) = missing.first() {
         return Err(missing_library(first, missing.len() - 1));

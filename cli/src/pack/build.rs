@@ -16,8 +16,10 @@ use super::exclude::Exclude;
 use super::files::Collector;
 use super::image::Outline;
 use super::ldso::{Family, Loaded, Missing, Resolver, musl_path_file};
-use super::program::{self, Program};
+use super::program::{self, Found, Program};
+use super::root::Root;
 use super::{access, companions, cron, image, python, skeleton};
+use crate::arch::Arch;
 use crate::args::BuildArgs;
 use crate::error::{Error, Result, cannot, paint, warn};
 use crate::kernel::Kernel;
@@ -72,11 +74,11 @@ pub fn build(args: &BuildArgs) -> Result<()> {
     }
     settings.run.tmpfs.extend(args.tmpfs.iter().cloned());
     let given = args.program.as_ref().or(settings.program.as_ref()).ok_or_else(no_program)?;
-    let path = program::find(given)?;
-    let assembled = assemble(given, &path, &args.args, &settings, args.verbose)?;
+    let found = program::find(given, &Root::new(settings.root.as_deref())?)?;
+    let assembled = assemble(given, &found, &args.args, &settings, args.verbose)?;
     let output = match args.output.as_ref().or(settings.output.as_ref()) {
         Some(output) => output.clone(),
-        None => image_name(&path),
+        None => image_name(&found.path),
     };
     let mut report = format!("{}: {}\n", output.display(), Size(assembled.outline.len()));
     if let Some(path) = &assembled.private {
@@ -136,32 +138,51 @@ fn write_image(output: &Path, image: &Assembled) -> Result<()> {
 }
 
 /// Collects everything for a program, and joins it with the kernel.
-/// `given`: how the user named the program, `path`: where it was found.
+/// `given`: how the user named the program, `found`: where it was found.
 pub fn assemble(
     given: &OsStr,
-    path: &Path,
+    found: &Found,
     args: &[OsString],
     settings: &Settings,
     verbose: bool,
 ) -> Result<Assembled> {
-    let kernel = Kernel::load()?;
     let args = if args.is_empty() { &settings.args } else { args };
-    if image::is_image(path) {
-        return Err(Error::new(format!("`{}` is a Coracle image already", path.display()))
+    if image::is_image(&found.file) {
+        return Err(Error::new(format!("`{}` is a Coracle image already", found.file.display()))
             .help("run it with `coracle run`; to change it, build it from the program once more"));
     }
-    let program = Program::read(path, args)?;
+    let root = Root::new(settings.root.as_deref())?;
+    let program = Program::read(found, &root, args)?;
+    let arch = program.elf.arch;
+    let kernel = Kernel::load(arch)?;
+    if settings.demand && arch == Arch::Aarch64 {
+        return Err(Error::new("--demand is for programs for x86-64 only")
+            .why("loaders take an image for aarch64 into memory as a whole")
+            .help("leave it out"));
+    }
     let progress = progress_bar();
     let mut collector = Collector::new(Exclude::new(&settings.exclude)?, progress.clone());
-    skeleton::root_links(&mut collector)?;
-    for script in &program.scripts {
-        collector.add_linked(script)?;
+    let is_whole = root.directory().is_some();
+    match root.directory() {
+        Some(directory) => {
+            collector.add_root(directory)?;
+            // A program of this machine.
+            if root.locate(&found.path).is_none() {
+                collector.add_as(&found.file, &found.path)?;
+            }
+        }
+        None => {
+            skeleton::root_links(&mut collector)?;
+            for script in &program.scripts {
+                collector.add_linked(script)?;
+            }
+            collector.add_linked(&program.path)?;
+        }
     }
-    collector.add_linked(&program.path)?;
 
     let variable = |name: &str| settings.env.get(OsStr::new(name)).map(OsString::as_os_str);
     let family = program.elf.interpreter.as_deref().map_or(Family::Glibc, Family::of);
-    let mut resolver = Resolver::new(family, variable("LD_LIBRARY_PATH"));
+    let mut resolver = Resolver::new(family, arch, &root, variable("LD_LIBRARY_PATH"));
     let preload = variable("LD_PRELOAD").unwrap_or_default();
     let preload: Vec<OsString> = bytes::parts(preload, b": ").map(OsStr::to_owned).collect();
     let dynamic = program.elf.interpreter.is_some();
@@ -170,12 +191,15 @@ pub fn assemble(
     if let Some(first) = missing.first() {
         return Err(missing_library(first, missing.len() - 1));
     }
-    let jobs = settings.cron.iter().map(cron::Settings::compile).collect::<Result<Vec<_>>>()?;
-    let job_files = jobs.iter().flat_map(|job| &job.files).map(|file| file.as_os_str());
+    let jobs = settings.cron.iter().map(|job| job.compile(&root)).collect::<Result<Vec<_>>>()?;
+    let job_files = jobs.iter().filter(|_| !is_whole).flat_map(|job| &job.files).map(|file| file.as_os_str());
     for spec in settings.add.iter().map(OsString::as_os_str).chain(job_files) {
         collector.add(spec)?;
     }
-    let python = add_python(&mut collector, &program.path, resolver.loaded())?;
+    let python = match is_whole {
+        true => None,
+        false => add_python(&mut collector, &program.path, resolver.loaded())?,
+    };
     collector.add_link_targets()?;
     let mut left_out = Vec::new();
     for object in std::mem::take(&mut collector.objects) {
@@ -185,18 +209,23 @@ pub fn assemble(
     }
     let libraries: Vec<Loaded> =
         resolver.loaded().iter().filter(|loaded| !loaded.name.is_empty()).cloned().collect();
-    for library in &libraries {
-        collector.add_linked(&library.path)?;
+    let mut companions = Vec::new();
+    if !is_whole {
+        for library in &libraries {
+            collector.add_linked(&library.path)?;
+        }
+        finish_libraries(&mut collector, (family, arch), &libraries)?;
+        companions = add_companions(&mut collector, &program.path, resolver.loaded())?;
+        companions.extend(python);
     }
-    finish_libraries(&mut collector, family, &libraries)?;
-    let mut companions = add_companions(&mut collector, &program.path, resolver.loaded())?;
-    companions.extend(python);
     // What is the ordinary user's, root may use, too.
     let user = settings.user.filter(|user| user.uid != User::ROOT.uid).unwrap_or(User::ORDINARY);
     skeleton::fill(&mut collector, user, settings.hostname.as_deref())?;
     let cwd = match &settings.cwd {
         Some(cwd) => Some(checked_directory(cwd, &collector)?),
-        None => current_directory(given, path, &settings.add).filter(|cwd| is_directory(&collector, cwd)),
+        None => {
+            current_directory(given, &found.file, &settings.add).filter(|cwd| is_directory(&collector, cwd))
+        }
     };
     progress.finish_and_clear();
 
@@ -221,7 +250,7 @@ pub fn assemble(
         tree: std::mem::take(&mut collector.tree),
     };
     let outline = image::outline(&kernel.elf, &layout(&builder, settings.demand))?;
-    Ok(Assembled { outline, archive: builder, program: path.to_owned(), report, private })
+    Ok(Assembled { outline, archive: builder, program: found.path.clone(), report, private })
 }
 
 /// An archive as it is to be written.
@@ -358,7 +387,11 @@ fn unreadable(
 }
 
 /// Gives the guest's dynamic linker what it finds libraries by.
-fn finish_libraries(collector: &mut Collector, family: Family, libraries: &[Loaded]) -> Result<()> {
+fn finish_libraries(
+    collector: &mut Collector,
+    (family, arch): (Family, Arch),
+    libraries: &[Loaded],
+) -> Result<()> {
     match family {
         Family::Glibc => {
             const CACHE: &str = "/etc/ld.so.cache";
@@ -368,12 +401,13 @@ fn finish_libraries(collector: &mut Collector, family: Family, libraries: &[Load
             }
             if !cache.is_empty() && collector.tree.get(CACHE.as_bytes()).is_none() {
                 let meta = coracle_image::write::Meta::root(0o644);
-                collector.insert(Path::new(CACHE), Node::File(meta, cache.to_bytes().into()))?;
+                collector.insert(Path::new(CACHE), Node::File(meta, cache.to_bytes(arch).into()))?;
             }
         }
         Family::Musl => {
-            if musl_path_file().exists() {
-                collector.add_linked(musl_path_file())?;
+            let file = musl_path_file(arch);
+            if file.exists() {
+                collector.add_linked(&file)?;
             }
         }
     }
@@ -440,11 +474,15 @@ fn report(
     kernel: &Kernel,
     verbose: bool,
 ) -> Vec<String> {
-    let size_of = |path: &Path| Size(fs::metadata(path).map_or(0, |meta| meta.len()));
+    let size_of = |path: &Path| match access::find(&collector.tree, path.as_os_str().as_bytes()) {
+        Some(Node::File(_, data)) => Size(data.len() as u64),
+        _ => Size(0),
+    };
     let mut lines = vec![format!(
-        "program    {} ({}, {} mode)",
+        "program    {} ({}, for {}, {} mode)",
         program.path.display(),
         size_of(&program.path),
+        program.elf.arch,
         settings.mode.unwrap_or_default()
     )];
     for script in &program.scripts {

@@ -6,6 +6,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::arch::Arch;
+
 /// What the file begins with.
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 /// What older files begin with; the present layout follows their table.
@@ -18,8 +20,6 @@ const HEADER_LEN: usize = 48;
 const ENTRY_LEN: usize = 24;
 /// Offset of the number of entries.
 const COUNT: usize = 20;
-/// `FLAG_ELF_LIBC6 | FLAG_X8664_LIB64`: a library for 64-bit x86.
-const LIBC6_X86_64: u32 = 0x0303;
 /// `cache_file_new_flags_endian_little`
 const LITTLE_ENDIAN: u8 = 2;
 
@@ -30,12 +30,12 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Reads a cache. What is damaged or for other machines is left out, as the dynamic linker does.
-    pub fn parse(file: &[u8]) -> Self {
-        Cache { entries: Self::read(file).unwrap_or_default() }
+    /// Reads a cache. What is damaged or for other architectures is left out, as the dynamic linker does.
+    pub fn parse(file: &[u8], arch: Arch) -> Self {
+        Cache { entries: Self::read(file, arch).unwrap_or_default() }
     }
 
-    fn read(file: &[u8]) -> Option<Vec<(OsString, PathBuf)>> {
+    fn read(file: &[u8], arch: Arch) -> Option<Vec<(OsString, PathBuf)>> {
         let number = |bytes: &[u8], at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
         let file = if file.starts_with(OLD_MAGIC) {
             let count = number(file, OLD_HEADER_LEN - 4)? as usize;
@@ -61,7 +61,7 @@ impl Cache {
                 .filter_map(|entry| {
                     let hwcap = u64::from_le_bytes(*entry.get(16..)?.first_chunk()?);
                     // Variants for newer CPUs are left out: the guest's CPU may not be one.
-                    let usable = number(entry, 0)? == LIBC6_X86_64 && hwcap == 0;
+                    let usable = number(entry, 0)? == arch.cache_flags() && hwcap == 0;
                     usable.then(|| Some((string(number(entry, 4)?)?, string(number(entry, 8)?)?.into())))?
                 })
                 .collect(),
@@ -86,7 +86,7 @@ impl Cache {
     }
 
     /// The bytes of the file.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self, arch: Arch) -> Vec<u8> {
         let mut entries: Vec<(&OsStr, &Path)> =
             self.entries.iter().map(|(name, path)| (name.as_os_str(), path.as_path())).collect();
         // The dynamic linker searches for the middle of a descending list.
@@ -94,7 +94,7 @@ impl Cache {
         let strings_start = HEADER_LEN + entries.len() * ENTRY_LEN;
         let (mut table, mut strings) = (Vec::new(), Vec::new());
         for (name, path) in &entries {
-            table.extend_from_slice(&LIBC6_X86_64.to_le_bytes());
+            table.extend_from_slice(&arch.cache_flags().to_le_bytes());
             for text in [*name, path.as_os_str()] {
                 table.extend_from_slice(&((strings_start + strings.len()) as u32).to_le_bytes());
                 strings.extend_from_slice(text.as_bytes());
@@ -154,8 +154,9 @@ mod tests {
         for name in ["libc.so.6", "libfoo.so.10", "libfoo.so.9", "libfoo-2.so"] {
             cache.insert(OsStr::new(name), format!("/lib/{name}").into());
         }
-        let bytes = cache.to_bytes();
-        let read = Cache::parse(&bytes);
+        let bytes = cache.to_bytes(Arch::Aarch64);
+        let read = Cache::parse(&bytes, Arch::Aarch64);
+        assert!(Cache::parse(&bytes, Arch::X86_64).is_empty());
         assert_eq!(read.lookup(OsStr::new("libfoo.so.9")).next(), Some(&PathBuf::from("/lib/libfoo.so.9")));
         let names: Vec<&OsStr> = read.entries.iter().map(|(name, _)| name.as_os_str()).collect();
         assert!(names.is_sorted_by(|a, b| compare(a, b).is_gt()), "{names:?}");
@@ -166,13 +167,13 @@ mod tests {
 
     #[test]
     fn damaged_caches_are_empty() {
-        assert!(Cache::parse(b"").is_empty());
-        assert!(Cache::parse(MAGIC).is_empty());
+        assert!(Cache::parse(b"", Arch::X86_64).is_empty());
+        assert!(Cache::parse(MAGIC, Arch::X86_64).is_empty());
         let mut file = MAGIC.to_vec();
         file.extend_from_slice(&[0xff; 200]);
-        assert!(Cache::parse(&file).is_empty());
+        assert!(Cache::parse(&file, Arch::X86_64).is_empty());
         let mut old = OLD_MAGIC.to_vec();
         old.resize(OLD_HEADER_LEN, 0xff);
-        assert!(Cache::parse(&old).is_empty());
+        assert!(Cache::parse(&old, Arch::X86_64).is_empty());
     }
 }

@@ -9,6 +9,7 @@ use coracle_cron::{Job, Overlap, Schedule, Zone};
 use serde::Deserialize;
 
 use super::program::{self, Program};
+use super::root::Root;
 use crate::error::{Error, Result};
 
 /// Where the time zones of this machine are (tzfile(5)).
@@ -60,11 +61,11 @@ pub struct Compiled {
 }
 
 impl Settings {
-    /// Compiles the job.
+    /// Compiles the job, whose program is in that tree.
     ///
     /// # Errors
     /// If a part of it means nothing, or its program is not there.
-    pub fn compile(&self) -> Result<Compiled> {
+    pub fn compile(&self, root: &Root) -> Result<Compiled> {
         let wrong = |why: String| {
             Error::new(format!("the job `{}` of the schedule cannot be used", self.shown()))
                 .why(why)
@@ -76,9 +77,9 @@ impl Settings {
         let words =
             words.ok_or_else(|| wrong("its command is empty, or has quotes that do not end".to_owned()))?;
         let explain = |error: Error| wrong(error.to_string());
-        let path = program::find(OsStr::new(&words[0])).map_err(explain)?;
+        let found = program::find(OsStr::new(&words[0]), root).map_err(explain)?;
         let arguments: Vec<OsString> = words[1..].iter().map(OsString::from).collect();
-        let program = Program::read(&path, &arguments).map_err(explain)?;
+        let program = Program::read(&found, root, &arguments).map_err(explain)?;
         let mut command = program.path.as_os_str().as_bytes().to_vec();
         command.push(0);
         for argument in &program.args {
@@ -150,7 +151,7 @@ mod tests {
 
     fn compiled(text: &str) -> Result<Compiled, String> {
         let settings: Settings = toml::from_str(text).map_err(|error| error.to_string())?;
-        settings.compile().map_err(|error| error.to_string())
+        settings.compile(&Root::default()).map_err(|error| error.to_string())
     }
 
     #[test]

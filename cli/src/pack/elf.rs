@@ -10,12 +10,15 @@ use object::elf::{self, FileHeader64};
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, Sym as _};
 use object::read::{ReadCache, ReadRef};
 
+use crate::arch::Arch;
 use crate::bytes::parts;
 use crate::error::{Error, Result};
 
 /// What an ELF file says of itself.
 #[derive(Clone, Debug, Default)]
 pub struct Elf {
+    /// The architecture that it is for.
+    pub arch: Arch,
     /// Its type: `ET_EXEC`, `ET_DYN`, …
     pub kind: elf::FileType,
     /// The address of its first instruction, 0 if it is not to be started.
@@ -31,6 +34,9 @@ pub struct Elf {
     /// Where to look for its own libraries (`DT_RUNPATH`).
     pub runpath: Vec<OsString>,
 }
+
+/// Which programs can be run.
+const ARCHITECTURES: &str = "Coracle runs programs for x86-64 and for aarch64 (64-bit Arm)";
 
 /// Why a file is not an ELF file that Coracle can use.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,10 +83,11 @@ impl Elf {
         let header = FileHeader64::<Endianness>::parse(bytes).map_err(damaged)?;
         let endian = header.endian().map_err(damaged)?;
         let machine = header.e_machine(endian);
-        if machine != elf::EM_X86_64 || !header.is_little_endian() {
+        let Some(arch) = Arch::of_elf(machine).filter(|_| header.is_little_endian()) else {
             return Err(Unfit::Machine(machine_name(machine)));
-        }
-        let mut this = Elf { kind: header.e_type(endian), entry: header.e_entry(endian), ..Elf::default() };
+        };
+        let mut this =
+            Elf { arch, kind: header.e_type(endian), entry: header.e_entry(endian), ..Elf::default() };
         let segments = header.program_headers(endian, bytes).map_err(damaged)?;
         for segment in segments {
             if let Some(path) = segment.interpreter(endian, bytes).map_err(damaged)? {
@@ -134,13 +141,13 @@ impl Elf {
         let elf = Elf::read(path).map_err(|unfit| match unfit {
             Unfit::NotElf => Error::new(format!("`{shown}` is not a program"))
                 .why(format!("it is not an ELF file and has no `#!` line: it {}", looks_like(head)))
-                .help("give the path of a Linux program for x86-64 or of a Coracle image"),
+                .help("give the path of a Linux program for x86-64 or aarch64, or of a Coracle image"),
             Unfit::Bits32 => Error::new(format!("`{shown}` is a 32-bit program"))
-                .why("Coracle runs 64-bit programs for x86-64 only")
+                .why(ARCHITECTURES)
                 .help("build it, or install it, for x86-64 (amd64)"),
             Unfit::Machine(machine) => Error::new(format!("`{shown}` is a program for {machine}"))
-                .why("Coracle runs programs for x86-64 only")
-                .help("build it, or install it, for x86-64 (amd64)"),
+                .why(ARCHITECTURES)
+                .help("build it, or install it, for one of them (amd64, arm64)"),
             Unfit::Damaged(why) => Error::new(format!("`{shown}` is damaged"))
                 .why(why)
                 .help("build or install it once more; `readelf -a` tells what is in it"),
@@ -154,7 +161,7 @@ impl Elf {
             elf::ET_DYN => refuse("a shared library", "give the program that uses it"),
             elf::ET_REL => refuse("an object file", "link it first"),
             elf::ET_CORE => refuse("a core dump", "give the program that made it"),
-            _ => refuse("an ELF file of unknown type", "give a Linux program for x86-64"),
+            _ => refuse("an ELF file of unknown type", "give a Linux program for x86-64 or aarch64"),
         }
     }
 }

@@ -5,12 +5,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use coracle_image::write::{Content, Meta, Node, Tree};
 
 use super::elf::is_elf;
 use super::exclude::Exclude;
+use super::root::names;
 use crate::bytes;
 use crate::error::{self, Error, Result, cannot};
 
@@ -117,6 +118,21 @@ impl Collector {
         } else {
             self.add_file(&from, &to, &meta)
         }
+    }
+
+    /// Takes all below a directory as the guest's root.
+    pub fn add_root(&mut self, directory: &Path) -> Result<()> {
+        self.add_directory(directory, Path::new("/"), Path::new(""))?;
+        // Their libraries are in the tree, or missing there, too.
+        self.objects.clear();
+        self.leads.clear();
+        Ok(())
+    }
+
+    /// Takes a file of this machine to a path of the image.
+    pub fn add_as(&mut self, host: &Path, guest: &Path) -> Result<()> {
+        let meta = fs::metadata(host).map_err(|error| cannot("read", host, &error))?;
+        self.insert_file(host, &self.follow(guest), &meta)
     }
 
     /// Takes a file or directory of this machine to the same path, unless it is not there or is excluded.
@@ -265,17 +281,6 @@ fn content(path: &Path) -> Result<Content<'static>> {
     fs::File::open(path).map_err(|error| cannot("read", path, &error))?;
     let len = usize::try_from(meta.len()).map_err(|why| Error::new("a file is too large").why(why))?;
     Ok(Content::File { path: path.to_owned(), len })
-}
-
-/// The names in a path, `..` among them.
-fn names(path: &Path) -> VecDeque<OsString> {
-    path.components()
-        .filter_map(|component| match component {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-        })
-        .collect()
 }
 
 /// Owner, permissions and time as on this machine.

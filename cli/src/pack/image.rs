@@ -1,4 +1,6 @@
-//! The image: the kernel's ELF with one more segment, the archive, behind its last.
+//! The image: the kernel, and an archive. For x86-64 it is the kernel's ELF with one more segment, the archive, behind its last. For aarch64
+//! it is what loaders of Linux take there (Linux's Documentation/arch/arm64/booting.rst): the kernel's memory from its first byte, which begins
+//! with a header, and behind it the archive.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -13,6 +15,7 @@ use object::elf::{ELFMAG, FileHeader64, PF_R, PT_LOAD, PT_NULL, PT_PHDR};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 use object::read::{ReadCache, ReadRef};
 
+use crate::arch::Arch;
 use crate::error::{Error, Result, cannot};
 
 /// Bytes of a 64-bit ELF program header.
@@ -29,6 +32,17 @@ const E_PHNUM: usize = 0x38;
 /// The name in the note from which a hypervisor learns where to enter the kernel (Xen's PVH boot protocol).
 const PVH_NOTE: &[u8] = b"Xen";
 
+/// Of an image for aarch64: the header's letters, and where it says how many bytes from the first are used.
+const ARM64_MAGIC: &[u8] = b"ARM\x64";
+const ARM64_MAGIC_AT: usize = 0x38;
+const ARM64_SIZE_AT: usize = 0x10;
+/// What follows the header in a Coracle kernel, and after that, in 8 bytes, where the kernel ends (`start.rs` of `hal`).
+const OWN_MAGIC: &[u8] = b"coracle\0";
+const OWN_MAGIC_AT: usize = 0x40;
+const OWN_END_AT: usize = 0x48;
+/// Loaders put such an image on a multiple of this size, and QEMU not on the first, where its own code lies.
+const ARM64_ALIGN: u64 = 2 << 20;
+
 /// An image of which the settings and the tables of files were read. The files stay on disk, however large they are.
 #[derive(Debug)]
 pub struct Image {
@@ -41,6 +55,8 @@ pub struct Image {
     pub end: u64,
     /// Its files are paged in from a disk.
     pub on_demand: bool,
+    /// The architecture.
+    pub arch: Arch,
     /// The archive up to its files.
     tables: Vec<u8>,
     checksums: Vec<u8>,
@@ -91,7 +107,16 @@ impl Image {
         Archive::parse_tables(&tables, &checksums)?;
         let end = segment.address.saturating_add(Archive::loaded_len(&tables)?);
         let on_demand = Archive::on_disk(&tables)?.is_some();
-        Ok(Image { file, len, kernel_len: segment.offset, end, on_demand, tables, checksums })
+        Ok(Image {
+            file,
+            len,
+            kernel_len: segment.offset,
+            end,
+            on_demand,
+            arch: segment.arch,
+            tables,
+            checksums,
+        })
     }
 
     /// The settings and the tables of files.
@@ -171,7 +196,7 @@ fn damaged(path: &Path, why: coracle_image::Error) -> Error {
 pub struct Outline {
     /// The bytes of the file before the archive: the kernel, with program headers that name the archive. Whole pages.
     pub kernel: Vec<u8>,
-    /// The physical address at which the archive is loaded. The kernel ends before it.
+    /// How far from the start of memory the archive is loaded. The kernel ends before it.
     pub address: u64,
     /// Bytes of the archive in the file.
     pub archive_len: u64,
@@ -179,6 +204,8 @@ pub struct Outline {
     pub loaded_len: u64,
     /// Its files are paged in from a disk, which has the bytes of the image's file.
     pub on_demand: bool,
+    /// The architecture.
+    pub arch: Arch,
 }
 
 impl Outline {
@@ -187,12 +214,12 @@ impl Outline {
         self.kernel.len() as u64 + self.archive_len
     }
 
-    /// The physical address behind the last byte that is loaded.
+    /// How far from the start of memory the last byte ends that is loaded.
     pub const fn end(&self) -> u64 {
         self.address + self.loaded_len
     }
 
-    /// An ELF file of the kernel alone, without the segment that is the archive.
+    /// An ELF file of the kernel for x86-64 alone, without the segment that is the archive.
     pub fn kernel_alone(&self) -> Vec<u8> {
         let mut kernel = self.kernel.clone();
         let table = usize::try_from(number_at::<8>(&kernel, E_PHOFF)).unwrap_or(usize::MAX);
@@ -259,7 +286,14 @@ impl Start {
             return Err(damaged(coracle_image::Error::Kernel));
         }
         Ok(Some(Start {
-            outline: Outline { kernel, address: segment.address, archive_len, loaded_len, on_demand },
+            outline: Outline {
+                kernel,
+                address: segment.address,
+                archive_len,
+                loaded_len,
+                on_demand,
+                arch: segment.arch,
+            },
             archive,
         }))
     }
@@ -283,6 +317,9 @@ fn number_at<const N: usize>(bytes: &[u8], at: usize) -> u64 {
 
 /// Whether a file that has no archive has the kernel of an image: a program has no entry for a hypervisor.
 fn is_kernel<'d>(file: impl ReadRef<'d>) -> bool {
+    if file.read_bytes_at(0, ELF_HEADER_LEN as u64 + 16).is_ok_and(|head| arm64_kernel_end(head).is_some()) {
+        return true;
+    }
     let Ok(header) = FileHeader64::<Endianness>::parse(file) else { return false };
     let Ok(endian) = header.endian() else { return false };
     let Ok(segments) = header.program_headers(endian, file) else { return false };
@@ -292,12 +329,21 @@ fn is_kernel<'d>(file: impl ReadRef<'d>) -> bool {
         .any(|mut notes| notes.next().is_ok_and(|note| note.is_some_and(|note| note.name() == PVH_NOTE)))
 }
 
-/// The segment that is an archive.
+/// Where the kernel for aarch64 ends whose first bytes these are; `None` if they are of something else.
+fn arm64_kernel_end(head: &[u8]) -> Option<u64> {
+    let has = |at: usize, magic: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(magic));
+    (has(ARM64_MAGIC_AT, ARM64_MAGIC) && has(OWN_MAGIC_AT, OWN_MAGIC))
+        .then(|| number_at::<8>(head, OWN_END_AT))
+}
+
+/// The part of an image that is an archive.
 struct Segment {
     /// Where it begins in the file.
     offset: u64,
-    /// The physical address that it is loaded at.
+    /// How far from the start of memory it is loaded.
     address: u64,
+    /// The architecture of the kernel before it.
+    arch: Arch,
 }
 
 /// Finds the archive of an image; `None` if the file is something else. Reads no more of it than that takes.
@@ -306,8 +352,20 @@ fn archive_segment(file: &File) -> std::io::Result<Option<Segment>> {
     if let Err(error) = file.read_exact_at(&mut header, 0) {
         return if error.kind() == std::io::ErrorKind::UnexpectedEof { Ok(None) } else { Err(error) };
     }
+    let has_archive = |offset: u64| {
+        let mut magic = [0; coracle_image::MAGIC.len()];
+        file.read_exact_at(&mut magic, offset).is_ok() && magic == coracle_image::MAGIC
+    };
     if !header.starts_with(&ELFMAG) {
-        return Ok(None);
+        let mut head = [0; OWN_END_AT + 8];
+        let end = file.read_exact_at(&mut head, 0).ok().and_then(|()| arm64_kernel_end(&head));
+        let offset =
+            end.map(|end| end.next_multiple_of(PAGE_SIZE as u64)).filter(|&offset| has_archive(offset));
+        return Ok(offset.map(|offset| Segment {
+            offset,
+            address: ARM64_ALIGN + offset,
+            arch: Arch::Aarch64,
+        }));
     }
     let table = number_at::<8>(&header, E_PHOFF);
     for index in 0..number_at::<2>(&header, E_PHNUM) {
@@ -316,10 +374,13 @@ fn archive_segment(file: &File) -> std::io::Result<Option<Segment>> {
             break;
         }
         let offset = number_at::<8>(&segment, P_OFFSET);
-        let mut magic = [0; coracle_image::MAGIC.len()];
         // A segment without bytes in the file may name a place behind its end.
-        if file.read_exact_at(&mut magic, offset).is_ok() && magic == coracle_image::MAGIC {
-            return Ok(Some(Segment { offset, address: number_at::<8>(&segment, P_PADDR) }));
+        if has_archive(offset) {
+            return Ok(Some(Segment {
+                offset,
+                address: number_at::<8>(&segment, P_PADDR),
+                arch: Arch::X86_64,
+            }));
         }
     }
     Ok(None)
@@ -339,6 +400,11 @@ pub fn outline(kernel: &[u8], archive: &Layout<'_>) -> Result<Outline> {
     let header = FileHeader64::<Endianness>::parse(kernel).map_err(explain)?;
     let endian = header.endian().map_err(explain)?;
     let segments = header.program_headers(endian, kernel).map_err(explain)?;
+    let arch = Arch::of_elf(header.e_machine(endian))
+        .ok_or_else(|| Error::new("the kernel is for another architecture"))?;
+    if arch == Arch::Aarch64 {
+        return arm64_outline(kernel, archive);
+    }
     let end = segments
         .iter()
         .filter(|segment| segment.p_type(endian) == PT_LOAD)
@@ -380,6 +446,38 @@ pub fn outline(kernel: &[u8], archive: &Layout<'_>) -> Result<Outline> {
         archive_len: archive.total_len() as u64,
         loaded_len,
         on_demand: archive.is_on_disk(),
+        arch,
+    })
+}
+
+/// [`outline`] for aarch64.
+fn arm64_outline(elf: &[u8], archive: &Layout<'_>) -> Result<Outline> {
+    let explain = |error: object::Error| Error::new("the kernel is not an ELF file").why(error);
+    let damaged = || Error::new("the kernel for aarch64 is damaged");
+    let header = FileHeader64::<Endianness>::parse(elf).map_err(explain)?;
+    let endian = header.endian().map_err(explain)?;
+    let mut kernel = Vec::new();
+    for segment in header.program_headers(endian, elf).map_err(explain)? {
+        if segment.p_type(endian) == PT_LOAD {
+            let start = usize::try_from(segment.p_vaddr(endian)).map_err(|_| damaged())?;
+            let data = segment.data(endian, elf).map_err(|()| damaged())?;
+            let end = start.checked_add(data.len()).filter(|&end| end < 1 << 30).ok_or_else(damaged)?;
+            kernel.resize(end.max(kernel.len()), 0);
+            kernel[start..end].copy_from_slice(data);
+        }
+    }
+    let end = arm64_kernel_end(&kernel).filter(|&end| end >= kernel.len() as u64 && end < 1 << 30);
+    let offset = end.ok_or_else(damaged)?.next_multiple_of(PAGE_SIZE as u64);
+    kernel.resize(offset as usize, 0);
+    let archive_len = archive.total_len() as u64;
+    kernel[ARM64_SIZE_AT..ARM64_SIZE_AT + 8].copy_from_slice(&(offset + archive_len).to_le_bytes());
+    Ok(Outline {
+        kernel,
+        address: ARM64_ALIGN + offset,
+        archive_len,
+        loaded_len: archive_len,
+        on_demand: false,
+        arch: Arch::Aarch64,
     })
 }
 

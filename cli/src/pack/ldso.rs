@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use super::cache::Cache;
 use super::elf::Elf;
+use super::root::Root;
+use crate::arch::Arch;
 use crate::bytes;
 
-/// Where glibc looks last. Debian's own directories come first, as its linker has them.
-const GLIBC_DIRECTORIES: [&str; 6] =
-    ["/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
+/// Where glibc looks last, after Debian's own directories, as its linker has them.
+const GLIBC_DIRECTORIES: [&str; 4] = ["/lib64", "/usr/lib64", "/lib", "/usr/lib"];
 /// Where musl looks if it has no path file.
 const MUSL_DIRECTORIES: [&str; 3] = ["/lib", "/usr/local/lib", "/usr/lib"];
 /// Libraries that musl's own file replaces: names begin with `lib`, one of these, and a dot.
@@ -29,9 +30,9 @@ const UNWINDER: &str = "libgcc_s.so.1";
 /// The two families of dynamic linkers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// `ld-linux-x86-64.so.2`
+    /// `ld-linux-x86-64.so.2`, `ld-linux-aarch64.so.1`
     Glibc,
-    /// `ld-musl-x86_64.so.1`
+    /// `ld-musl-x86_64.so.1`, `ld-musl-aarch64.so.1`
     Musl,
 }
 
@@ -79,6 +80,8 @@ pub struct Missing {
 #[derive(Debug)]
 pub struct Resolver {
     family: Family,
+    arch: Arch,
+    root: Root,
     cache: Cache,
     /// `LD_LIBRARY_PATH` of the guest.
     library_path: Vec<OsString>,
@@ -90,30 +93,36 @@ pub struct Resolver {
 }
 
 impl Resolver {
-    /// A linker of that family with this `LD_LIBRARY_PATH`.
-    pub fn new(family: Family, library_path: Option<&OsStr>) -> Self {
+    /// A linker of that family and architecture with this `LD_LIBRARY_PATH`, in that tree.
+    pub fn new(family: Family, arch: Arch, root: &Root, library_path: Option<&OsStr>) -> Self {
         let mut directories: Vec<PathBuf> = Vec::new();
         let mut cache = Cache::default();
+        let read = |path: &Path| root.locate(path).and_then(|path| fs::read(path).ok());
         match family {
             Family::Glibc => {
-                match fs::read(CACHE) {
-                    Ok(file) => cache = Cache::parse(&file),
-                    Err(_) => config_directories(Path::new(CACHE_CONFIG), &mut directories, 0),
+                match read(Path::new(CACHE)) {
+                    Some(file) => cache = Cache::parse(&file, arch),
+                    None => config_directories(root, Path::new(CACHE_CONFIG), &mut directories, 0),
                 }
+                directories.extend(
+                    ["/lib", "/usr/lib"].map(|above| Path::new(above).join(arch.library_directory())),
+                );
                 directories.extend(GLIBC_DIRECTORIES.map(PathBuf::from));
             }
-            Family::Musl => match fs::read(musl_path_file()) {
-                Ok(text) => {
+            Family::Musl => match read(&musl_path_file(arch)) {
+                Some(text) => {
                     let words = text.split(|byte| b":\n".contains(byte)).map(<[u8]>::trim_ascii);
                     let words = words.filter(|word| !word.is_empty()).map(OsStr::from_bytes);
                     directories.extend(words.map(PathBuf::from));
                 }
-                Err(_) => directories.extend(MUSL_DIRECTORIES.map(PathBuf::from)),
+                None => directories.extend(MUSL_DIRECTORIES.map(PathBuf::from)),
             },
         }
         let library_path = library_path.unwrap_or_default();
         Resolver {
             family,
+            arch,
+            root: root.clone(),
             cache,
             library_path: bytes::parts(library_path, b":;").map(OsStr::to_owned).collect(),
             directories,
@@ -135,7 +144,7 @@ impl Resolver {
         self.push(path.to_owned(), OsString::new(), elf, None, false);
         let mut missing = Vec::new();
         if let Some(interpreter) = interpreter {
-            match read_library(Path::new(&interpreter)) {
+            match self.read_library(Path::new(&interpreter)) {
                 Some(elf) => {
                     let name = Path::new(&interpreter).file_name().unwrap_or_default().to_owned();
                     if !self.known.contains_key(&name) {
@@ -209,7 +218,7 @@ impl Resolver {
         searched: &mut Vec<PathBuf>,
     ) -> Option<(PathBuf, Elf, bool)> {
         if bytes::is_path(name) {
-            return read_library(Path::new(name)).map(|elf| (name.into(), elf, false));
+            return self.read_library(Path::new(name)).map(|elf| (name.into(), elf, false));
         }
         let mut own: Vec<PathBuf> = Vec::new();
         let asking = &self.loaded[wanting];
@@ -219,21 +228,21 @@ impl Resolver {
             let mut at = Some(wanting);
             while let Some(object) = at.map(|index| &self.loaded[index]) {
                 if object.elf.runpath.is_empty() {
-                    own.extend(object.elf.rpath.iter().map(|dir| expand(dir, &object.path)));
+                    own.extend(object.elf.rpath.iter().map(|dir| self.expand(dir, &object.path)));
                 } else if musl {
-                    own.extend(object.elf.runpath.iter().map(|dir| expand(dir, &object.path)));
+                    own.extend(object.elf.runpath.iter().map(|dir| self.expand(dir, &object.path)));
                 }
                 at = object.loader;
             }
         }
-        let environment = self.library_path.iter().map(|dir| expand(dir, &self.loaded[0].path));
+        let environment = self.library_path.iter().map(|dir| self.expand(dir, &self.loaded[0].path));
         if musl {
             own.splice(0..0, environment);
         } else {
             own.extend(environment);
-            own.extend(asking.elf.runpath.iter().map(|dir| expand(dir, &asking.path)));
+            own.extend(asking.elf.runpath.iter().map(|dir| self.expand(dir, &asking.path)));
         }
-        let try_file = |path: PathBuf| read_library(&path).map(|elf| (path, elf));
+        let try_file = |path: PathBuf| self.read_library(&path).map(|elf| (path, elf));
         for directory in own {
             if let Some((path, elf)) = try_file(directory.join(name)) {
                 return Some((path, elf, false));
@@ -248,50 +257,54 @@ impl Resolver {
         }
         found.map(|(path, elf)| (path, elf, true))
     }
+
+    /// The library, if there is a fitting one; like the dynamic linker, passes over those for other architectures.
+    fn read_library(&self, path: &Path) -> Option<Elf> {
+        Elf::read(&self.root.locate(path)?).ok().filter(|elf| elf.arch == self.arch)
+    }
+
+    /// Replaces `$ORIGIN`, `$LIB` and `$PLATFORM` (ld.so(8), "Dynamic string tokens").
+    fn expand(&self, directory: &OsStr, object: &Path) -> PathBuf {
+        let origin = self.root.resolve(object).unwrap_or_else(|| object.to_owned());
+        let origin = origin.parent().unwrap_or(Path::new("/")).as_os_str().as_bytes();
+        let lib = Path::new("lib").join(self.arch.library_directory());
+        let tokens: [(&str, &[u8]); 3] = [
+            ("ORIGIN", origin),
+            ("LIB", lib.as_os_str().as_bytes()),
+            ("PLATFORM", self.arch.name().as_bytes()),
+        ];
+        let mut rest = directory.as_bytes();
+        let mut text = Vec::new();
+        while let Some((&first, after)) = rest.split_first() {
+            let found = tokens.iter().find_map(|(token, value)| {
+                let forms = [format!("${{{token}}}"), format!("${token}")];
+                forms.iter().find_map(|form| Some((rest.strip_prefix(form.as_bytes())?, value)))
+            });
+            match found {
+                Some((behind, value)) => {
+                    text.extend_from_slice(value);
+                    rest = behind;
+                }
+                None => {
+                    text.push(first);
+                    rest = after;
+                }
+            }
+        }
+        PathBuf::from(OsString::from_vec(text))
+    }
 }
 
 /// Where musl's path file is.
-pub fn musl_path_file() -> &'static Path {
-    Path::new("/etc/ld-musl-x86_64.path")
-}
-
-/// The library, if there is a fitting one; like the dynamic linker, passes over those for other machines.
-fn read_library(path: &Path) -> Option<Elf> {
-    Elf::read(path).ok()
-}
-
-/// Replaces `$ORIGIN`, `$LIB` and `$PLATFORM` (ld.so(8), "Dynamic string tokens").
-fn expand(directory: &OsStr, object: &Path) -> PathBuf {
-    let origin = object.canonicalize().unwrap_or_else(|_| object.to_owned());
-    let origin = origin.parent().unwrap_or(Path::new("/")).as_os_str().as_bytes();
-    let tokens: [(&str, &[u8]); 3] =
-        [("ORIGIN", origin), ("LIB", b"lib/x86_64-linux-gnu"), ("PLATFORM", b"x86_64")];
-    let mut rest = directory.as_bytes();
-    let mut text = Vec::new();
-    while let Some((&first, after)) = rest.split_first() {
-        let found = tokens.iter().find_map(|(token, value)| {
-            let forms = [format!("${{{token}}}"), format!("${token}")];
-            forms.iter().find_map(|form| Some((rest.strip_prefix(form.as_bytes())?, value)))
-        });
-        match found {
-            Some((behind, value)) => {
-                text.extend_from_slice(value);
-                rest = behind;
-            }
-            None => {
-                text.push(first);
-                rest = after;
-            }
-        }
-    }
-    PathBuf::from(OsString::from_vec(text))
+pub fn musl_path_file(arch: Arch) -> PathBuf {
+    format!("/etc/ld-musl-{}.path", arch.name()).into()
 }
 
 /// The directories that an `ld.so.conf` names, with those of the files it includes (ldconfig(8)).
-fn config_directories(path: &Path, out: &mut Vec<PathBuf>, depth: usize) {
+fn config_directories(root: &Root, path: &Path, out: &mut Vec<PathBuf>, depth: usize) {
     /// Files may include each other.
     const DEPTH: usize = 8;
-    let Ok(text) = fs::read(path) else { return };
+    let Some(text) = root.locate(path).and_then(|path| fs::read(path).ok()) else { return };
     for line in text.split(|&byte| byte == b'\n') {
         let line = line.split(|&byte| byte == b'#').next().unwrap_or_default().trim_ascii();
         let patterns =
@@ -300,8 +313,8 @@ fn config_directories(path: &Path, out: &mut Vec<PathBuf>, depth: usize) {
             Some(patterns) if depth < DEPTH => {
                 for pattern in bytes::parts(OsStr::from_bytes(patterns), b" \t") {
                     let pattern = path.parent().unwrap_or(Path::new("/")).join(pattern);
-                    for file in glob(&pattern) {
-                        config_directories(&file, out, depth + 1);
+                    for file in glob(root, &pattern) {
+                        config_directories(root, &file, out, depth + 1);
                     }
                 }
             }
@@ -312,10 +325,11 @@ fn config_directories(path: &Path, out: &mut Vec<PathBuf>, depth: usize) {
 }
 
 /// The files that a pattern names, with `*` in its last part, in order.
-fn glob(pattern: &Path) -> Vec<PathBuf> {
+fn glob(root: &Root, pattern: &Path) -> Vec<PathBuf> {
     let name = pattern.file_name().unwrap_or_default();
     let Some((start, end)) = bytes::split_once(name, b'*') else { return vec![pattern.to_owned()] };
-    let Some(directory) = pattern.parent().and_then(|parent| fs::read_dir(parent).ok()) else {
+    let parent = pattern.parent().unwrap_or(Path::new("/"));
+    let Some(directory) = root.locate(parent).and_then(|parent| fs::read_dir(parent).ok()) else {
         return vec![];
     };
     let mut files: Vec<PathBuf> = directory
@@ -325,7 +339,7 @@ fn glob(pattern: &Path) -> Vec<PathBuf> {
             let rest = name.as_bytes().strip_prefix(start.as_bytes());
             rest.is_some_and(|rest| rest.ends_with(end.as_bytes()))
         })
-        .map(|file| file.path())
+        .map(|file| parent.join(file.file_name()))
         .collect();
     files.sort();
     files
@@ -335,10 +349,15 @@ fn glob(pattern: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
+    fn resolver(family: Family) -> Resolver {
+        Resolver::new(family, Arch::X86_64, &Root::default(), None)
+    }
+
     #[test]
     fn tokens() {
         let object = Path::new("/nowhere/bin/app");
-        let expand = |text: &str, object| expand(OsStr::new(text), object);
+        let resolver = resolver(Family::Glibc);
+        let expand = |text: &str, object| resolver.expand(OsStr::new(text), object);
         assert_eq!(expand("$ORIGIN/../lib", object), Path::new("/nowhere/bin/../lib"));
         assert_eq!(expand("${ORIGIN}/$LIB", object), Path::new("/nowhere/bin/lib/x86_64-linux-gnu"));
         let object = Path::new(OsStr::from_bytes(b"/nowhere/\xff/app"));
@@ -355,14 +374,14 @@ mod tests {
         fs::write(path("d/a.conf"), "/opt/a\n").unwrap();
         fs::write(path("d/c.txt"), "/opt/c\n").unwrap();
         let mut found = Vec::new();
-        config_directories(&path("ld.so.conf"), &mut found, 7);
+        config_directories(&Root::default(), &path("ld.so.conf"), &mut found, 7);
         assert_eq!(found[..2], [PathBuf::from("/opt/a"), PathBuf::from("/opt/b")]);
         assert_eq!(found.last(), Some(&PathBuf::from("/opt/last")));
     }
 
     #[test]
     fn musl_is_its_own_library() {
-        let resolver = Resolver::new(Family::of(OsStr::new("/lib/ld-musl-x86_64.so.1")), None);
+        let resolver = resolver(Family::of(OsStr::new("/lib/ld-musl-x86_64.so.1")));
         let is_linker_itself = |name: &str| resolver.is_linker_itself(OsStr::new(name));
         assert!(is_linker_itself("libc.so") && is_linker_itself("libc.musl-x86_64.so.1"));
         assert!(!is_linker_itself("libcrypto.so.3"));

@@ -13,9 +13,11 @@ mod image;
 mod ldso;
 mod program;
 mod python;
+mod root;
 mod skeleton;
 
 pub use along::needs;
 pub use build::{assemble, build, cannot_write, image_name};
 pub use image::{Image, Outline, Start, is_image};
 pub use program::find as find_program;
+pub use root::Root;

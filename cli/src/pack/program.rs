@@ -6,13 +6,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::elf::{Elf, is_elf};
+use super::root::Root;
 use crate::bytes;
 use crate::error::{self, Error, Result};
 
 /// A program to put into an image.
 #[derive(Debug)]
 pub struct Program {
-    /// The ELF file, at the path that it has in the image too.
+    /// The path of the ELF file in the image.
     pub path: PathBuf,
     /// What that file says of itself.
     pub elf: Elf,
@@ -29,8 +30,48 @@ const SCRIPT_LINE: u64 = 4096;
 /// As many interpreters of interpreters as Linux takes (`BINPRM_MAX_RECURSION`-like limit of execve(2)).
 const MOST_SCRIPTS: usize = 4;
 
-/// The absolute path of a program that is given as a path or as a name in `PATH`.
-pub fn find(given: &OsStr) -> Result<PathBuf> {
+/// Where programs are, in a tree that is not this machine's.
+const DIRECTORIES: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// A file that was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its absolute path in the guest.
+    pub path: PathBuf,
+    /// Where it is on this machine.
+    pub file: PathBuf,
+}
+
+/// A program that is given as a path or as a name in `PATH`: one of the tree, or else one of this machine that is given as a path.
+pub fn find(given: &OsStr, root: &Root) -> Result<Found> {
+    let Some(directory) = root.directory() else {
+        let path = find_here(given)?;
+        return Ok(Found { file: path.clone(), path });
+    };
+    let candidates: Vec<PathBuf> = match bytes::is_path(given) {
+        true => vec![Path::new("/").join(given)],
+        false => DIRECTORIES.map(|place| Path::new(place).join(given)).into(),
+    };
+    let inside = candidates.into_iter().find_map(|path| {
+        let file = root.locate(&path).filter(|file| file.is_file())?;
+        Some(Found { path, file })
+    });
+    match inside {
+        Some(found) => Ok(found),
+        None if bytes::is_path(given) && Path::new(given).is_file() => {
+            let path = std::path::absolute(given).map_err(|error| error::cannot("find", Path::new(given), &error))?;
+            Ok(Found { file: path.clone(), path })
+        }
+        None => Err(Error::new(format!("there is no program `{}`", given.display()))
+            .with_status(error::NOT_FOUND)
+            .why(format!("`{}`, which is to be the guest's root, does not have it", directory.display()))
+            .help("give its path in that directory, such as /usr/bin/NAME, or the path of a program of this machine")),
+    }
+}
+
+/// The absolute path of a program of this machine.
+fn find_here(given: &OsStr) -> Result<PathBuf> {
     let shown = given.display();
     let missing =
         || Error::new(format!("there is no program or image `{shown}`")).with_status(error::NOT_FOUND);
@@ -82,20 +123,20 @@ fn first_word(line: &[u8]) -> (&OsStr, &OsStr) {
 }
 
 impl Program {
-    /// Reads the program at an absolute path; of a script, the interpreter that its `#!` line names.
-    pub fn read(path: &Path, args: &[OsString]) -> Result<Self> {
-        let mut argv = vec![path.as_os_str().to_owned()];
+    /// Reads a program that was found; of a script, the interpreter that its `#!` line names.
+    pub fn read(found: &Found, root: &Root, args: &[OsString]) -> Result<Self> {
+        let mut argv = vec![found.path.as_os_str().to_owned()];
         argv.extend(args.iter().cloned());
-        let (mut path, mut scripts) = (path.to_owned(), Vec::new());
+        let (Found { mut path, mut file }, mut scripts) = (found.clone(), Vec::new());
         loop {
             let head =
-                error::read_start(&path, SCRIPT_LINE).map_err(|why| why.with_status(error::NOT_INVOKED))?;
+                error::read_start(&file, SCRIPT_LINE).map_err(|why| why.with_status(error::NOT_INVOKED))?;
             let line = match head.strip_prefix(b"#!") {
                 Some(rest) if !is_elf(&head) => rest.split(|&byte| byte == b'\n').next().unwrap_or_default(),
                 _ => {
                     let own_args = argv.len() - args.len();
                     return Ok(Program {
-                        elf: Elf::program(&path, &head).map_err(|why| why.with_status(error::NOT_INVOKED))?,
+                        elf: Elf::program(&file, &head).map_err(|why| why.with_status(error::NOT_INVOKED))?,
                         path,
                         args: argv,
                         own_args,
@@ -121,17 +162,19 @@ impl Program {
                 // env would look for the program in PATH and start it: done here, it need not be done in the guest.
                 let words = option.as_bytes();
                 let (name, rest) = first_word(words.strip_prefix(b"-S").unwrap_or(words).trim_ascii());
-                next = find(name).map_err(|error| wrong(error.to_string()))?;
+                next = find(name, root).map_err(|error| wrong(error.to_string()))?.path;
                 option = rest;
             }
-            if !next.is_absolute() || !next.is_file() {
+            let located = root.locate(&next).filter(|file| next.is_absolute() && file.is_file());
+            let Some(located) = located else {
                 let why = format!("its first line names `{}`, which is not there", next.display());
                 return Err(wrong(why).with_status(error::NOT_FOUND));
-            }
+            };
             argv[0] = path.as_os_str().to_owned();
             let option = Some(option).filter(|option| !option.is_empty());
             argv.splice(0..0, std::iter::once(next.as_os_str()).chain(option).map(OsStr::to_owned));
             scripts.push(std::mem::replace(&mut path, next));
+            file = located;
         }
     }
 }

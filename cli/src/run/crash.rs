@@ -6,6 +6,7 @@
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
+use crate::arch::Arch;
 use crate::kernel::debug_elf;
 use crate::observe::{
     Copy, Files, Frame, Module, Named, Region, Registers, frames_at, frames_of, registers_of,
@@ -117,7 +118,7 @@ impl Reports {
         let shown = words.next()?;
         let address = u64::from_str_radix(shown.strip_prefix("0x")?, 16).ok()?.checked_sub(1)?;
         let name = words.next()?;
-        let load = || Module::read(debug_elf().ok()?);
+        let load = || Module::read(debug_elf(Arch::X86_64).ok()?);
         let all = self.kernel.get_or_init(load).as_ref()?.named(address, 1);
         // Another kernel has another function there.
         all.last().filter(|last| last.name() == name)?;

@@ -5,14 +5,11 @@ use std::io::ErrorKind;
 use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 
+use crate::arch::Arch;
 use crate::args::Accel;
 use crate::error::{Error, Result};
 use crate::net::{Forward, Protocol};
 
-/// The emulator.
-const QEMU: &str = "qemu-system-x86_64";
-/// Names the environment variable with the path of another one.
-const QEMU_OVERRIDE: &str = "CORACLE_QEMU";
 /// The door to KVM.
 const KVM: &str = "/dev/kvm";
 
@@ -25,28 +22,30 @@ pub fn program(name: &str, variable: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
-/// Finds QEMU.
-pub fn qemu() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os(QEMU_OVERRIDE) {
+/// Finds the QEMU of an architecture.
+pub fn qemu(arch: Arch) -> Result<PathBuf> {
+    let (qemu, variable) = (arch.qemu(), arch.qemu_variable());
+    if let Some(path) = std::env::var_os(variable) {
         let path = PathBuf::from(path);
         return if path.is_file() {
             Ok(path)
         } else {
-            Err(Error::new(format!("there is no `{}`, which {QEMU_OVERRIDE} names", path.display())))
+            Err(Error::new(format!("there is no `{}`, which {variable} names", path.display())))
         };
     }
-    program(QEMU, QEMU_OVERRIDE).ok_or_else(|| {
+    program(qemu, variable).ok_or_else(|| {
+        let [debian, fedora, archlinux] = arch.qemu_packages();
         Error::new("QEMU is not installed")
-            .why(format!("`{QEMU}` is in no directory of PATH"))
-            .help("on Debian or Ubuntu: apt-get install qemu-system-x86")
-            .help("on Fedora: dnf install qemu-system-x86; on Arch: pacman -S qemu-system-x86")
-            .help(format!("or set {QEMU_OVERRIDE} to its path"))
+            .why(format!("`{qemu}` is in no directory of PATH"))
+            .help(format!("on Debian or Ubuntu: apt-get install {debian}"))
+            .help(format!("on Fedora: dnf install {fedora}; on Arch: pacman -S {archlinux}"))
+            .help(format!("or set {variable} to its path"))
     })
 }
 
 /// The accelerator for QEMU, and why that one.
-pub fn accelerator(wish: Accel) -> Result<(&'static str, String)> {
-    match (wish, kvm_obstacle()) {
+pub fn accelerator(wish: Accel, arch: Arch) -> Result<(&'static str, String)> {
+    match (wish, kvm_obstacle(arch)) {
         (Accel::Tcg, _) => Ok(("tcg", "asked for".to_owned())),
         (Accel::Kvm, None) => Ok(("kvm", "asked for".to_owned())),
         (Accel::Auto, None) => Ok(("kvm", "found".to_owned())),
@@ -69,13 +68,16 @@ pub fn translator(wish: Accel) -> Result<(&'static str, String)> {
 }
 
 /// Why KVM cannot be used.
-fn kvm_obstacle() -> Option<String> {
+fn kvm_obstacle(arch: Arch) -> Option<String> {
+    if !arch.is_host() {
+        return Some(format!("the guest is for {arch}, and this machine is another"));
+    }
     // A device without the CPU's flag is a paravirtual one that runs 64-bit guests instruction by instruction.
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let flag = |line: &str| {
         line.starts_with("flags") && line.split_whitespace().any(|word| word == "vmx" || word == "svm")
     };
-    if !cpu.lines().any(flag) {
+    if arch == Arch::X86_64 && !cpu.lines().any(flag) {
         return Some("the CPU has neither vmx nor svm".to_owned());
     }
     match fs::OpenOptions::new().read(true).write(true).open(KVM) {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use coracle_control::Window;
 use coracle_image::Mode;
-use coracle_image::cmdline::{CommandLine, Console, ImagePlace, IpSetting, Port};
+use coracle_image::cmdline::{CommandLine, Console, Control, ImagePlace, IpSetting, Port};
 
 use super::vsock::Device;
 use crate::args::DiskInterface;
@@ -18,7 +18,7 @@ use crate::size::{MIB, Size};
 use crate::volume::Attached;
 use crate::volume::share::Shared;
 
-/// The I/O port of the control channel.
+/// The I/O port of the control channel, where there are such ports.
 const CONTROL_PORT: u16 = 0xe9;
 /// The I/O port that ends the machine.
 const POWEROFF_PORT: u16 = 0x501;
@@ -184,7 +184,7 @@ impl Plan {
         words.volumes = self.volumes.iter().map(|attached| attached.volume.clone()).collect();
         words.shares = self.shares.iter().map(|shared| shared.share.clone()).collect();
         words.secrets = self.secrets.is_some();
-        words.poweroff = Some(POWEROFF_PORT);
+        words.poweroff = self.has_ports().then_some(POWEROFF_PORT);
         words.image = self
             .mapped
             .as_ref()
@@ -192,7 +192,10 @@ impl Plan {
         match channels {
             Channels::Terminal => words.console = Console::Serial,
             Channels::Command { ports, window, .. } => {
-                words.control = Some(CONTROL_PORT);
+                words.control = Some(match self.has_ports() {
+                    true => Control::Debugcon(CONTROL_PORT),
+                    false => Control::Serial,
+                });
                 words.console = match self.console {
                     ConsoleKind::Serial => Console::Serial,
                     ConsoleKind::Virtio => Console::Virtio,
@@ -215,6 +218,11 @@ impl Plan {
         self.vsock.as_ref().is_some_and(Device::shares_memory)
     }
 
+    /// Whether the machine has I/O ports.
+    fn has_ports(&self) -> bool {
+        self.machine != Machine::Virt
+    }
+
     fn user_address(&self) -> Cidr {
         self.ip.unwrap_or(USER_NETWORK)
     }
@@ -227,12 +235,19 @@ impl Plan {
                 // With ACPI, which says where PCI Express is.
                 "microvm,acpi=on,pcie=on,rtc=on,pit=off,pic=off,isa-serial=on"
             }
+            // The newest interrupt controller that the accelerator has.
+            Machine::Virt => "virt,gic-version=max",
             other => other.name(),
         };
         let backend = if self.shares_memory() { ",memory-backend=memory" } else { "" };
         out.put(&["-machine", &format!("{machine}{backend}"), "-accel", self.accel]);
-        // QEMU counts no instructions where an x2APIC's timer is set (seen with 10.0: "Bad icount read").
-        let emulated = if self.plugin.is_some() { "max,-x2apic" } else { "max" };
+        let emulated = match self.machine {
+            // The translator takes long for the architected algorithm of pointer authentication.
+            Machine::Virt => "max,pauth-impdef=on",
+            // QEMU counts no instructions where an x2APIC's timer is set (seen with 10.0: "Bad icount read").
+            _ if self.plugin.is_some() => "max,-x2apic",
+            _ => "max",
+        };
         out.put(&["-cpu", if self.accel == "kvm" { "host" } else { emulated }]);
         let total = self.mapped.as_ref().map_or(self.memory, |image| image.put(self.memory, &mut out));
         if self.shares_memory() {
@@ -240,11 +255,11 @@ impl Plan {
         }
         out.put(&["-smp", &self.cpus.to_string(), "-m", &memory(total)]);
         out.put(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
-        if self.machine == Machine::Microvm {
+        match self.machine {
             // The firmware of this machine without ACPI, which does less than the other.
-            out.put(&["-bios", "qboot.rom"]);
-        } else {
-            out.put(&["-vga", "none"]);
+            Machine::Microvm => out.put(&["-bios", "qboot.rom"]),
+            Machine::Q35 | Machine::Pc => out.put(&["-vga", "none"]),
+            Machine::Virt => out.put(&["-global", "virtio-mmio.force-legacy=false"]),
         }
         match channels {
             Channels::Terminal => out.put(&["-serial", "stdio"]),
@@ -252,12 +267,16 @@ impl Plan {
                 out.put(&["-chardev", &format!("file,id=log,path=/dev/fd/{log}")]);
                 out.put(&["-chardev", &format!("socket,id=monitor,fd={monitor}")]);
                 out.put(&["-mon", "chardev=monitor,mode=control"]);
-                out.put(&["-device", &format!("isa-debugcon,iobase={CONTROL_PORT:#x},chardev=log")]);
+                if self.has_ports() {
+                    out.put(&["-device", &format!("isa-debugcon,iobase={CONTROL_PORT:#x},chardev=log")]);
+                } else {
+                    out.put(&["-serial", "chardev:log"]);
+                }
                 if self.console == ConsoleKind::Serial {
                     out.put(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
                 }
                 // Port 0 is for consoles, which lose what a slow reader does not take; the others wait for it.
-                out.put(&["-device", &format!("{},max_ports={}", virtio("serial"), ports.len() + 1)]);
+                out.put(&["-device", &format!("{},max_ports={}", self.virtio("serial"), ports.len() + 1)]);
                 for (index, (port, fd)) in ports.iter().enumerate() {
                     let word = port.word();
                     out.put(&["-chardev", &format!("socket,id={word},fd={fd}")]);
@@ -266,21 +285,23 @@ impl Plan {
                 }
             }
         }
-        out.put(&["-device", &format!("isa-debug-exit,iobase={POWEROFF_PORT:#x},iosize=4")]);
-        out.put(&["-object", "rng-builtin,id=rng", "-device", &format!("{},rng=rng", virtio("rng"))]);
+        if self.has_ports() {
+            out.put(&["-device", &format!("isa-debug-exit,iobase={POWEROFF_PORT:#x},iosize=4")]);
+        }
+        out.put(&["-object", "rng-builtin,id=rng", "-device", &format!("{},rng=rng", self.virtio("rng"))]);
         for attached in &self.volumes {
             let serial = String::from_utf8_lossy(&attached.volume.serial);
-            disk((&attached.file, &serial, attached.volume.read_only), self.disk_interface, &mut out);
+            self.disk((&attached.file, &serial, attached.volume.read_only), self.disk_interface, &mut out);
         }
         // The last of them, so that the others have the names that they have without it.
         if let Some(file) = &self.image_disk {
-            disk((file, IMAGE_SERIAL, true), DiskInterface::Virtio, &mut out);
+            self.disk((file, IMAGE_SERIAL, true), DiskInterface::Virtio, &mut out);
         }
         for shared in &self.shares {
-            directory(shared, &mut out);
+            self.directory(shared, &mut out);
         }
         if let Some(device) = &self.vsock {
-            out.0.extend(device.arguments());
+            out.0.extend(device.arguments(self.bus()));
         }
         match &self.network {
             Network::None => {}
@@ -293,11 +314,11 @@ impl Plan {
                         forward.protocol, forward.address, forward.host, place.address, forward.guest
                     );
                 }
-                out.put(&["-netdev", &netdev, "-device", &format!("{},netdev=net", virtio("net"))]);
+                out.put(&["-netdev", &netdev, "-device", &format!("{},netdev=net", self.virtio("net"))]);
             }
             Network::Tap(name) => {
                 out.put(&["-netdev", &format!("tap,id=net,ifname={name},script=no,downscript=no")]);
-                let card = format!("{},netdev=net,mac={}", virtio("net"), mac(name));
+                let card = format!("{},netdev=net,mac={}", self.virtio("net"), mac(name));
                 out.put(&["-device", &card]);
             }
         }
@@ -323,6 +344,58 @@ impl Plan {
         out.put(&["-append", &self.command_line(channels)]);
         out.0.extend(self.extra.iter().cloned());
         out.0
+    }
+
+    /// A disk: its file, its serial number, and whether it can only be read. What the guest flushes, QEMU has the host write to its disk (`cache=writeback`). Blocks that the guest frees are
+    /// given back to the host. Errors of the host, such as a full disk, are reported to the guest, which would otherwise stop.
+    fn disk(
+        &self,
+        (file, serial, read_only): (&Path, &str, bool),
+        interface: DiskInterface,
+        out: &mut Words,
+    ) {
+        let access = if read_only { "on" } else { "off" };
+        let mut drive = OsString::from("file=");
+        drive.push(escaped(file.as_os_str()));
+        drive.push(format!(
+        ",if=none,id={serial},format=raw,read-only={access},cache=writeback,discard=unmap,werror=report,rerror=report"
+    ));
+        out.put(&["-drive"]);
+        out.push(drive);
+        let device = match interface {
+            DiskInterface::Virtio => self.virtio("blk"),
+            DiskInterface::Nvme => "nvme".to_owned(),
+        };
+        out.put(&["-device", &format!("{device},drive={serial},serial={serial}")]);
+    }
+
+    /// A directory of the host. Owners are kept if QEMU can set them; else all that the guest makes belongs to QEMU's user. `multidevs`: files of
+    /// different file systems of the host have different numbers.
+    fn directory(&self, shared: &Shared, out: &mut Words) {
+        let tag = String::from_utf8_lossy(&shared.share.tag);
+        let model = if rustix::process::geteuid().is_root() { "passthrough" } else { "none" };
+        let mut device = OsString::from("local,path=");
+        device.push(escaped(shared.directory.as_os_str()));
+        device.push(format!(",id={tag},security_model={model},multidevs=remap"));
+        if shared.read_only {
+            device.push(",readonly=on");
+        }
+        out.put(&["-fsdev"]);
+        out.push(device);
+        out.put(&["-device", &format!("{},fsdev={tag},mount_tag={tag}", self.virtio("9p"))]);
+    }
+
+    /// What a device of QEMU's is called, and how it is set, for its bus.
+    fn bus(&self) -> &'static str {
+        // Registers in memory: the kernel has no interrupts of PCI there.
+        if self.machine == Machine::Virt { "device" } else { "pci,disable-legacy=on" }
+    }
+
+    /// A virtio device.
+    fn virtio(&self, device: &str) -> String {
+        // Without an option ROM, which only firmware that boots from the network would run.
+        let rom = if device == "net" && self.machine != Machine::Virt { ",romfile=" } else { "" };
+        format!("virtio-{device}-{}{rom}", self.bus())
     }
 
     /// The whole command for a shell.
@@ -362,47 +435,6 @@ impl Plan {
         }
         text
     }
-}
-
-/// A disk: its file, its serial number, and whether it can only be read. What the guest flushes, QEMU has the host write to its disk (`cache=writeback`). Blocks that the guest frees are
-/// given back to the host. Errors of the host, such as a full disk, are reported to the guest, which would otherwise stop.
-fn disk((file, serial, read_only): (&Path, &str, bool), interface: DiskInterface, out: &mut Words) {
-    let access = if read_only { "on" } else { "off" };
-    let mut drive = OsString::from("file=");
-    drive.push(escaped(file.as_os_str()));
-    drive.push(format!(
-        ",if=none,id={serial},format=raw,read-only={access},cache=writeback,discard=unmap,werror=report,rerror=report"
-    ));
-    out.put(&["-drive"]);
-    out.push(drive);
-    let device = match interface {
-        DiskInterface::Virtio => virtio("blk"),
-        DiskInterface::Nvme => "nvme".to_owned(),
-    };
-    out.put(&["-device", &format!("{device},drive={serial},serial={serial}")]);
-}
-
-/// A directory of the host. Owners are kept if QEMU can set them; else all that the guest makes belongs to QEMU's user. `multidevs`: files of
-/// different file systems of the host have different numbers.
-fn directory(shared: &Shared, out: &mut Words) {
-    let tag = String::from_utf8_lossy(&shared.share.tag);
-    let model = if rustix::process::geteuid().is_root() { "passthrough" } else { "none" };
-    let mut device = OsString::from("local,path=");
-    device.push(escaped(shared.directory.as_os_str()));
-    device.push(format!(",id={tag},security_model={model},multidevs=remap"));
-    if shared.read_only {
-        device.push(",readonly=on");
-    }
-    out.put(&["-fsdev"]);
-    out.push(device);
-    out.put(&["-device", &format!("{},fsdev={tag},mount_tag={tag}", virtio("9p"))]);
-}
-
-/// A virtio device.
-fn virtio(device: &str) -> String {
-    // Without an option ROM, which only firmware that boots from the network would run.
-    let rom = if device == "net" { ",romfile=" } else { "" };
-    format!("virtio-{device}-pci,disable-legacy=on{rom}")
 }
 
 /// A value among QEMU's options: commas are doubled.

@@ -18,7 +18,8 @@ use super::streams::Streams;
 use super::supervise::{Attempt, Life, Restart};
 use super::vsock::Device;
 use super::{detach, health, host, secrets};
-use crate::args::{ConsoleKind, HealthArgs, Log, RunArgs};
+use crate::arch::Arch;
+use crate::args::{ConsoleKind, DiskInterface, HealthArgs, Log, Machine, RunArgs};
 use crate::bytes;
 use crate::environment;
 use crate::error::{self, Error, Result, note};
@@ -27,7 +28,7 @@ use crate::log::{self, Choice, Driver, Logger, Naming, Record, Server, Stream as
 use crate::net::Network;
 use crate::observe::RunTrace;
 use crate::output;
-use crate::pack::{self, Outline, Start, cron};
+use crate::pack::{self, Outline, Root, Start, cron};
 use crate::settings::Settings;
 use crate::size::{MIB, Size};
 use crate::ssh;
@@ -72,7 +73,8 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
             .why("a guest that starts again is not to be forgotten when it ends"));
     }
     let given = args.target.as_ref().or(settings.program.as_ref()).ok_or_else(nothing_given)?;
-    let path = pack::find_program(given)?;
+    let found = pack::find_program(given, &Root::new(settings.root.as_deref())?)?;
+    let path = found.file.clone();
     let background = detach::background_name()?;
     if args.detach && background.is_none() && !args.dry_run {
         let status = detach::detach(args, &path.file_stem().unwrap_or_default().to_string_lossy())?;
@@ -115,14 +117,12 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
             access = words.access.min(image.config().access());
             let wish = image.config().memory().map(Size);
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let (plan, reason) =
-                plan(args, &settings, (name, path.clone()), image.outline.end(), wish, words)?;
+            let (plan, reason) = plan(args, &settings, (name, path.clone()), &image.outline, wish, words)?;
             let mode = args.content.mode.unwrap_or(image.config().mode());
             (plan, image.outline, mode, reason, None)
         }
         None => {
-            let assembled = pack::assemble(given, &path, &args.args, &settings, false)?;
-            let end = assembled.outline.end();
+            let assembled = pack::assemble(given, &found, &args.args, &settings, false)?;
             let image = pack::image_name(&assembled.program);
             let name = image.display().to_string();
             let (file, temporary) = if args.dry_run {
@@ -139,7 +139,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
                 words.syslog = Some(None);
             }
             let (plan, reason) =
-                plan(args, &settings, (name.clone(), file), end, settings.run.memory, words)?;
+                plan(args, &settings, (name.clone(), file), &assembled.outline, settings.run.memory, words)?;
             if args.dry_run {
                 note(format!(
                     "`{name}` is written by: coracle build {} -o {name} …",
@@ -188,6 +188,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
             );
         }
     }
+    let arch = outline.arch;
     // These must live as long as QEMU.
     let _kernel = map_image(&mut plan, &outline)?;
     drop(outline);
@@ -231,9 +232,9 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
         ssh::keep(&claim.name()?, keys)?;
     }
     if let Some(claim) = &claim {
-        claim.change(|state| state.cron = jobs);
+        claim.change(|state| (state.cron, state.arch) = (jobs, arch));
     }
-    let trace = RunTrace::new(&args.tracing)?;
+    let trace = RunTrace::new(&args.tracing, arch)?;
     if trace.is_some() && plan.words.access == Access::None {
         return Err(Error::new("`--trace` asks the guest, which `--control none` forbids"));
     }
@@ -342,6 +343,7 @@ fn map_image(plan: &mut Plan, image: &Outline) -> Result<Option<MemoryFile>> {
     /// Options of QEMU that say what memory the machine has.
     const OF_MEMORY: [&str; 5] = ["-m", "-numa", "-mem-path", "-M", "-machine"];
     if image.on_demand
+        || image.arch != Arch::X86_64
         || image.address + image.len() > REACH
         // Its memory is in one piece, all of it another program's, too.
         || plan.shares_memory()
@@ -369,11 +371,28 @@ fn check_content(args: &RunArgs) -> Result<()> {
         ("--exclude", !args.content.exclude.is_empty()),
         ("--cwd", args.content.cwd.is_some()),
         ("--demand", args.content.demand),
+        ("--root", args.content.root.is_some()),
     ];
     match refused.iter().find(|(_, given)| *given) {
         Some((option, _)) => Err(Error::new(format!("{option} cannot be used with an image"))
             .why("what is in an image is settled when it is built")
             .help(format!("build it with `coracle build … {option} …`, or run the program itself"))),
+        None => Ok(()),
+    }
+}
+
+/// That no option is given which guests for aarch64 can't have.
+fn check_aarch64(args: &RunArgs) -> Result<()> {
+    let refused = [
+        ("--console serial", args.console == ConsoleKind::Serial),
+        ("--disk-interface nvme", args.storage.disk_interface == DiskInterface::Nvme),
+        ("--gdb", args.gdb),
+        ("--core", args.core.is_some()),
+        ("--count-instructions", args.count_instructions),
+    ];
+    match refused.iter().find(|(_, given)| *given) {
+        Some((option, _)) => Err(Error::new(format!("guests for aarch64 do not have {option} yet"))
+            .help(format!("leave out {option}"))),
         None => Ok(()),
     }
 }
@@ -398,10 +417,15 @@ fn plan(
     args: &RunArgs,
     settings: &Settings,
     (name, image): (String, PathBuf),
-    image_end: u64,
+    outline: &Outline,
     memory_wish: Option<Size>,
     words: CommandLine,
 ) -> Result<(Plan, String)> {
+    let (arch, image_end) = (outline.arch, outline.end());
+    let machine = Machine::choose(args.machine, arch)?;
+    if arch == Arch::Aarch64 {
+        check_aarch64(args)?;
+    }
     let least = (image_end + LEAST_FREE).next_multiple_of(MIB);
     let default = Size((DEFAULT_MEMORY + image_end).next_multiple_of(16 * MIB));
     let memory = args.memory.or(memory_wish).unwrap_or(default);
@@ -433,10 +457,10 @@ fn plan(
         }
         Network::None => {}
     }
-    let qemu = if args.dry_run { host::qemu().unwrap_or("qemu-system-x86_64".into()) } else { host::qemu()? };
+    let qemu = if args.dry_run { host::qemu(arch).unwrap_or(arch.qemu().into()) } else { host::qemu(arch)? };
     let (accel, reason) = match args.count_instructions {
         true => host::translator(args.accel)?,
-        false => host::accelerator(args.accel)?,
+        false => host::accelerator(args.accel, arch)?,
     };
     if !args.dry_run {
         host::check_ports(&forwards)?;
@@ -449,7 +473,7 @@ fn plan(
         image_disk: None,
         memory,
         cpus: args.cpus.or(settings.run.cpus).unwrap_or(1),
-        machine: args.machine,
+        machine,
         accel,
         network,
         ip: args.ip,

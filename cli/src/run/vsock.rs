@@ -107,11 +107,11 @@ impl Device {
         matches!(self, Device::Served(_))
     }
 
-    /// Arguments of QEMU.
-    pub fn arguments(&self) -> Vec<OsString> {
+    /// Arguments of QEMU, for devices of this bus.
+    pub fn arguments(&self, bus: &str) -> Vec<OsString> {
         let words = match self {
             Device::Kernel(cid) => {
-                vec!["-device".to_owned(), format!("vhost-vsock-pci,disable-legacy=on,guest-cid={cid}")]
+                vec!["-device".to_owned(), format!("vhost-vsock-{bus},guest-cid={cid}")]
             }
             Device::Served(Served { backend, .. }) => vec![
                 "-chardev".to_owned(),
@@ -120,7 +120,7 @@ impl Device {
                     None => "socket,id=vsock,path=VSOCK".to_owned(),
                 },
                 "-device".to_owned(),
-                "vhost-user-vsock-pci,disable-legacy=on,chardev=vsock".to_owned(),
+                format!("vhost-user-vsock-{bus},chardev=vsock"),
             ],
         };
         words.into_iter().map(OsString::from).collect()

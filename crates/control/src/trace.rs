@@ -235,6 +235,19 @@ impl<'a> TraceRecord<'a> {
         [kind::LOST as u64, count]
     }
 
+    /// The call that it is about; `None`: it is about none.
+    pub fn call_mut(&mut self) -> Option<&mut TraceCall> {
+        match self {
+            TraceRecord::Call { call, .. }
+            | TraceRecord::Entry { call, .. }
+            | TraceRecord::Exit { call, .. }
+            | TraceRecord::Captured { call, .. }
+            | TraceRecord::Stack { call, .. }
+            | TraceRecord::Code { call, .. } => Some(call),
+            TraceRecord::Lost(_) => None,
+        }
+    }
+
     /// The record at the front of `bytes`, and what follows. `None`: there is no whole one.
     pub fn decode(bytes: &'a [u8]) -> Option<(TraceRecord<'a>, &'a [u8])> {
         let mut words = Words(bytes);

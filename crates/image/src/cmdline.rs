@@ -15,7 +15,7 @@
 //! | `metrics=PORT` | the TCP port on which the guest serves its metrics |
 //! | `ntp=HOST:PORT` | an NTP server that the guest sets its clock by; may be repeated: they are asked in this order |
 //! | `syslog=udp://HOST:PORT`, `syslog=tcp://HOST:PORT`, `syslog=off` | the server that the guest sends its lines to, or that it sends none |
-//! | `control=debugcon@PORT` | port of the control channel |
+//! | `control=debugcon@PORT`, `control=serial` | the device of the control channel: at an I/O port, or the first serial port, which is then no console |
 //! | `poweroff=isa-debug-exit@PORT` | port that ends the machine |
 //! | `log=quiet`, `log=info`, `log=debug` | how much the kernel logs |
 //! | `console=serial`, `console=virtio` | the device of the console [a virtio console without named ports, else the serial port] |
@@ -78,6 +78,15 @@ pub enum Console {
     Serial,
     /// A virtio console.
     Virtio,
+}
+
+/// The device of the control channel, on which the kernel tells what it has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// QEMU's `isa-debugcon` at an I/O port.
+    Debugcon(u16),
+    /// The first serial port.
+    Serial,
 }
 
 /// How a machine without a power switch is ended (Linux's `reboot=`).
@@ -316,8 +325,8 @@ pub struct CommandLine {
     pub ntp: Vec<Peer>,
     /// `syslog=`; `Some(None)`: `off`.
     pub syslog: Option<Option<SyslogServer>>,
-    /// `control=debugcon@`: an I/O port.
-    pub control: Option<u16>,
+    /// `control=`
+    pub control: Option<Control>,
     /// `poweroff=isa-debug-exit@`: an I/O port.
     pub poweroff: Option<u16>,
     /// `log=`
@@ -397,7 +406,12 @@ impl CommandLine {
                     server => Some(SyslogServer::parse(server)?),
                 });
             }
-            b"control" => self.control = Some(port(text()?, "debugcon@")?),
+            b"control" => {
+                self.control = Some(match text()? {
+                    "serial" => Control::Serial,
+                    device => Control::Debugcon(port(device, "debugcon@")?),
+                });
+            }
             b"poweroff" => self.poweroff = Some(port(text()?, "isa-debug-exit@")?),
             b"log" => {
                 self.log = match text()? {
@@ -504,8 +518,10 @@ impl fmt::Display for CommandLine {
             Some(None) => words.put("syslog", format_args!("off"))?,
             None => {}
         }
-        if let Some(port) = self.control {
-            words.put("control", format_args!("debugcon@{port:#x}"))?;
+        match self.control {
+            Some(Control::Debugcon(port)) => words.put("control", format_args!("debugcon@{port:#x}"))?,
+            Some(Control::Serial) => words.put("control", format_args!("serial"))?,
+            None => {}
         }
         if let Some(port) = self.poweroff {
             words.put("poweroff", format_args!("isa-debug-exit@{port:#x}"))?;

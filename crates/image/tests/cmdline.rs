@@ -3,7 +3,8 @@
 use std::net::Ipv4Addr;
 
 use coracle_image::cmdline::{
-    CommandLine, Console, ImagePlace, IpSetting, LogLevel, MmioDevice, Port, Reboot, Share, Tmpfs, Volume,
+    CommandLine, Console, Control, ImagePlace, IpSetting, LogLevel, MmioDevice, Port, Reboot, Share, Tmpfs,
+    Volume,
 };
 use coracle_image::{Access, Mode, Peer, SyslogServer, User};
 use proptest::prelude::*;
@@ -26,7 +27,8 @@ prop_compose! {
         user in prop::option::of((0..u32::MAX, 0..u32::MAX).prop_map(|(uid, gid)| User { uid, gid })),
         devices in prop::collection::vec(any::<(u64, u64, u32)>(), 0..3),
         image in prop::option::of(any::<(u64, u64)>().prop_map(|(start, archive)| ImagePlace { start, archive })),
-        (control, poweroff, seed) in any::<(Option<u16>, Option<u16>, Option<u64>)>(),
+        control in prop::option::of(prop_oneof![Just(Control::Serial), any::<u16>().prop_map(Control::Debugcon)]),
+        (poweroff, seed) in any::<(Option<u16>, Option<u64>)>(),
         (net_off, patch_off, secrets, fail_alloc, trace) in any::<(bool, bool, bool, Option<u64>, bool)>(),
         (recorder, metrics_port) in any::<(bool, Option<u16>)>(),
         (ntp, syslog) in servers(),
@@ -97,7 +99,7 @@ fn as_qemu_writes_it() {
     assert_eq!(line.args, [b"-m".as_slice(), b"a b", b""]);
     assert_eq!(line.env, [b"A=b="]);
     assert_eq!(line.mmio_devices, [MmioDevice { size: 512, base: 0xfeb0_0e00, irq: 12 }]);
-    assert_eq!(line.control, Some(0xe9));
+    assert_eq!(line.control, Some(Control::Debugcon(0xe9)));
     assert_eq!(line.unknown, ["log=loud", "x"]);
 }
 

@@ -6,6 +6,7 @@ use coracle_hal::console;
 use coracle_hal::io::one_byte::OutputPort;
 use coracle_hal::once::Once;
 use coracle_hal::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use coracle_image::cmdline::Control;
 pub use coracle_image::cmdline::LogLevel;
 use core::fmt::{self, Write};
 
@@ -32,24 +33,47 @@ pub enum Line {
 
 static LEVEL: AtomicU8 = AtomicU8::new(LogLevel::Quiet as u8);
 /// The control channel, if there is one.
-static CONTROL: Once<OutputPort> = Once::new();
+static CONTROL: Once<Channel> = Once::new();
+
+/// The device of the control channel.
+#[derive(Clone, Copy)]
+enum Channel {
+    Port(OutputPort),
+    Serial,
+}
+
+impl Channel {
+    fn write(self, byte: u8) {
+        match self {
+            Channel::Port(port) => port.write(byte),
+            Channel::Serial => console::write(&[byte]),
+        }
+    }
+}
 /// Keeps lines whole when several CPUs talk.
 static WRITER: Mutex<()> = Mutex::new(());
 
 /// Says where messages go and how many.
-pub fn configure(level: LogLevel, control_port: Option<u16>) {
+pub fn configure(level: LogLevel, control: Option<Control>) {
     LEVEL.store(level as u8, Relaxed);
-    let Some(number) = control_port else { return };
-    match OutputPort::new(number) {
-        Some(port) => {
-            CONTROL.call_once(|| port);
+    let channel = match control {
+        Some(Control::Debugcon(number)) => {
+            let port = OutputPort::new(number);
+            if port.is_none() {
+                write(
+                    Line::Log,
+                    format_args!(
+                        "control=debugcon@{number:#x} is left alone: no such device is put there (QEMU: iobase=0xe9)"
+                    ),
+                );
+            }
+            port.map(Channel::Port)
         }
-        None => write(
-            Line::Log,
-            format_args!(
-                "control=debugcon@{number:#x} is left alone: no such device is put there (QEMU: iobase=0xe9)"
-            ),
-        ),
+        Some(Control::Serial) => Some(Channel::Serial),
+        None => None,
+    };
+    if let Some(channel) = channel {
+        CONTROL.call_once(|| channel);
     }
 }
 
@@ -88,7 +112,7 @@ pub fn is_heard() -> bool {
 
 struct Output {
     line: Line,
-    control: Option<OutputPort>,
+    control: Option<Channel>,
     at_start: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Boots real servers and drives them with real clients, well-behaved and otherwise.
 use coracle_tests::apps::{Network, Running, Service, serve};
 use coracle_tests::matrix::{Machine, Mode};
-use coracle_tests::{known, netns, paths};
+use coracle_tests::{aarch64, known, netns, paths};
 use libtest_mimic::Arguments;
 use std::io;
 use std::path::PathBuf;
@@ -19,6 +19,10 @@ const MANY: usize = 1000;
 const MANY_ON_USER_NETWORK: usize = 100;
 /// What "a megabyte" is.
 const MEGABYTE: usize = 1 << 20;
+
+/// Cases that are tried on aarch64 as well, with what Debian built for it.
+const ON_AARCH64: [&str; 4] =
+    ["memcached_four_threads", "redis_commands", "nginx_files", "python_http_server"];
 
 type Boxed = Box<dyn FnOnce(&Running) -> Result<(), String> + Send>;
 
@@ -78,6 +82,19 @@ fn main() -> ExitCode {
             } else {
                 trials.push(trial);
             }
+        }
+    }
+    for case in cases().filter(|case| ON_AARCH64.contains(&case.name)) {
+        for mode in Mode::ALL {
+            let machine = Machine { mode, cpus: case.cpus, kind: aarch64::MACHINE };
+            let (service, probe, test) = (case.service, case.probe, case.test);
+            let run = move || {
+                let mut service = Service { root: Some(aarch64::root()?), ..service()? };
+                // The tree has its own files at their places.
+                service.add.retain(|file| file.contains(':'));
+                serve(&service, machine, Network::User, probe, Box::new(test) as Boxed)
+            };
+            trials.push(known::trial(&known, format!("{}::{machine}_user", case.name), run));
         }
     }
     if tap {

@@ -37,6 +37,7 @@ fn write(args: &ProfileArgs, format: Format) -> Result<()> {
     let by_instructions =
         args.instructions.map(|period| Ok::<_, Error>((period, Kernel::load()?))).transpose()?;
     let mut client = Client::connect(&args.name)?;
+    client.is_known_to("profile")?;
     if args.pid.is_some() {
         process::processes(&mut client, args.pid)?;
     }

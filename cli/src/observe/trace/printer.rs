@@ -8,8 +8,10 @@ use serde::Serialize;
 use super::super::calls::{Call, Memory};
 use super::super::errno;
 use super::super::events::time;
+use super::super::numbers;
 use super::super::stats::json;
 use super::stacks::Stacks;
+use crate::arch::Arch;
 use crate::error::Result;
 
 /// A call that takes longer is shown before it is over.
@@ -89,14 +91,15 @@ pub struct Printer {
     sums: BTreeMap<u16, Sum>,
     stacks: Stacks,
     is_summary: bool,
+    arch: Arch,
     lost: u64,
     now_ns: u64,
 }
 
 impl Printer {
     /// `is_summary`: nothing is shown before [`Printer::summary`] and [`Printer::summary_json`].
-    pub fn new(is_summary: bool) -> Printer {
-        Printer { is_summary, ..Printer::default() }
+    pub fn new(is_summary: bool, arch: Arch) -> Printer {
+        Printer { is_summary, arch, ..Printer::default() }
     }
 
     /// How many records were lost.
@@ -110,8 +113,11 @@ impl Printer {
         self.now_ns = head.now_ns;
         let mut records = Vec::new();
         let is_empty = bytes.is_empty();
-        while let Some((record, rest)) = TraceRecord::decode(bytes) {
+        while let Some((mut record, rest)) = TraceRecord::decode(bytes) {
             bytes = rest;
+            if let Some(call) = record.call_mut() {
+                call.number = numbers::of_guest(self.arch, call.number);
+            }
             if let TraceRecord::Lost(count) = record {
                 self.lost = self.lost.saturating_add(count);
             }
@@ -184,7 +190,7 @@ impl Printer {
         // One whose end was lost, or that had none: its thread was ended by another.
         let old = self.pending.remove(&tid);
         let text = old.map(|old| self.unfinished(&old)).unwrap_or_default();
-        if call(&pending.call, pending.arguments, None).never_returns() {
+        if call(self.arch, &pending.call, pending.arguments, None).never_returns() {
             let (head, call) = (head_of(tid, pending.time_ns), self.described(&pending, None));
             return format!("{text}{head}{call} = ?\n{}", pending.stack);
         }
@@ -213,13 +219,13 @@ impl Printer {
         let captured = self.captured.get(&pending.call.tid).filter(|(call, _)| *call == pending.call);
         let captured = captured.map(|(_, all)| all.as_slice()).unwrap_or_default();
         let mut noted = Noted::of(captured, &pending.arguments);
-        call(&pending.call, pending.arguments, result).describe(&mut noted)
+        call(self.arch, &pending.call, pending.arguments, result).describe(&mut noted)
     }
 
     /// The line for a call that is over.
     fn finished(&mut self, pending: Pending, exit: &Exit) -> String {
         let took_ns = exit.time_ns.saturating_sub(pending.time_ns);
-        let own = call(&pending.call, pending.arguments, Some(exit.result));
+        let own = call(self.arch, &pending.call, pending.arguments, Some(exit.result));
         let result = match error(exit.result) {
             Some(error) => format!("-1 {}", errno::describe(-error)),
             None if own.returns_address() => format!("{:#x}", exit.result),
@@ -265,8 +271,9 @@ impl Printer {
 
     /// The sums by the names of calls, those that took the longest first.
     fn sorted(&self) -> Vec<(String, Sum)> {
-        let name =
-            |number: u16| Call { number: number.into(), arguments: [0; ARGUMENTS], result: None }.name();
+        let name = |number: u16| {
+            Call { arch: self.arch, number: number.into(), arguments: [0; ARGUMENTS], result: None }.name()
+        };
         let mut rows: Vec<_> = self.sums.iter().map(|(number, sum)| (name(*number), *sum)).collect();
         rows.sort_by_key(|(_, sum)| std::cmp::Reverse(sum.time_ns));
         rows
@@ -316,8 +323,8 @@ fn error(result: u64) -> Option<i32> {
     i32::try_from(result as i64).ok().filter(|result| (-4095..0).contains(result))
 }
 
-fn call(call: &TraceCall, arguments: [u64; ARGUMENTS], result: Option<u64>) -> Call {
-    Call { number: call.number.into(), arguments, result }
+fn call(arch: Arch, call: &TraceCall, arguments: [u64; ARGUMENTS], result: Option<u64>) -> Call {
+    Call { arch, number: call.number.into(), arguments, result }
 }
 
 /// `[pid 7] 12.345678 `: the thread, and seconds since boot.
@@ -446,7 +453,7 @@ mod tests {
 
     #[test]
     fn summaries_count() {
-        let mut printer = Printer::new(true);
+        let mut printer = Printer::new(true, Arch::X86_64);
         printer.take(&sent(0, &[entry(1, 0), exit(1, 0, 4_000, 0)]));
         printer.take(&sent(0, &[whole(1, 10_000, 14_000, -11i64 as u64)]));
         let text = printer.summary();

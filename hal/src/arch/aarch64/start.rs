@@ -53,6 +53,9 @@ global_asm!(
     .quad 0, 0, 0
     .ascii "ARM\x64"
     .long 0
+    // For `coracle`: where the kernel ends, and on the next page an archive begins.
+    .ascii "coracle\0"
+    .quad __end - . + 72
 
     // From EL2 to EL1; what EL1 wants of the machine is let through.
     .macro TO_EL1

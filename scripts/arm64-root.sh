@@ -1,0 +1,37 @@
+#!/bin/bash
+# Makes a directory tree with Debian's arm64 programs, for `--root`: `arm64-root.sh DIR PACKAGE...`. The packages and what they depend on are
+# fetched from where this machine's own come from, without changing its package system, and are unpacked, not configured.
+set -euo pipefail
+dir=$(realpath -m "$1")
+shift
+if [ "$(cat "$dir.packages" 2>/dev/null)" = "$*" ]; then
+    exit 0
+fi
+apt=$(mktemp -d)
+trap 'rm -rf "$apt"' EXIT
+mkdir -p "$apt"/state/lists/partial "$apt"/cache/archives/partial
+: >"$apt/status"
+cat >"$apt/conf" <<END
+APT::Architecture "arm64";
+APT::Architectures { "arm64"; };
+APT::Sandbox::User "";
+Dir::State "$apt/state";
+Dir::State::status "$apt/status";
+Dir::Cache "$apt/cache";
+END
+export APT_CONFIG=$apt/conf
+apt-get update -qq
+apt-get install -qq --download-only --no-install-recommends "$@" >/dev/null
+rm -rf "$dir" "$dir.packages"
+mkdir -p "$dir"
+for package in "$apt"/cache/archives/*.deb; do
+    dpkg-deb -x "$package" "$dir"
+done
+# What the packages' scripts would do: python3 starts in a tenth of the time with compiled modules.
+for library in "$dir"/usr/lib/python3.[0-9]*; do
+    python=$(basename "$library")
+    if command -v "$python" >/dev/null; then
+        "$python" -m compileall -q "$library" -s "$dir" >/dev/null || true
+    fi
+done
+echo "$*" >"$dir.packages"
