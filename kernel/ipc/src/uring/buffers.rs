@@ -34,6 +34,8 @@ pub enum Group {
         entries: u32,
         /// The next to be taken.
         head: u16,
+        /// Those before it that were taken and not used: they are the first to be taken.
+        returned: VecDeque<Chosen>,
     },
 }
 
@@ -63,18 +65,29 @@ impl Group {
 
     /// A buffer was not used after all. ENOMEM.
     pub fn put_back(&mut self, buffer: Chosen) -> Result<(), Errno> {
-        let Group::List(list) = self else { return Ok(()) };
+        let (Group::List(list) | Group::Ring { returned: list, .. }) = self;
         let len = list.len();
         list.make_room_for(len + 1)?;
         list.push_front_reserved(buffer);
         Ok(())
     }
 
-    /// The next buffer of a list. ENOBUFS.
+    /// The next buffer of a list, or one that was returned to a ring; `None`: the ring's next is to be looked at. ENOBUFS.
     pub fn take_listed(&mut self) -> Option<Result<Chosen, Errno>> {
         match self {
             Group::List(list) => Some(list.pop_front().ok_or(Errno::NOBUFS)),
-            Group::Ring { .. } => None,
+            Group::Ring { returned, .. } => returned.pop_front().map(Ok),
+        }
+    }
+
+    /// Takes the buffer at `index` of the ring at `at`, which the caller has looked at. False: another request has taken it.
+    pub fn take_next(&mut self, at: usize, index: u16) -> bool {
+        match self {
+            Group::Ring { address, head, .. } if *address == at && *head == index => {
+                *head = head.wrapping_add(1);
+                true
+            }
+            _ => false,
         }
     }
 }

@@ -25,17 +25,24 @@ pub fn take(request: &Request, address: u64, len: u32) -> Result<Taken, Errno> {
     if request.entry.flags & given::BUFFER_SELECT == 0 {
         return Ok(Taken { address: address as usize, len, chosen: None });
     }
-    let (ring, entries, head) = {
+    loop {
+        let (ring, entries, next) = {
+            let mut registered = request.ring.registered.lock();
+            let group = registered.groups.get_mut(&request.entry.buffer).ok_or(Errno::NOBUFS)?;
+            if let Some(taken) = group.take_listed() {
+                return taken.map(|chosen| Taken::provided(chosen, len));
+            }
+            let Group::Ring { address, entries, head, .. } = group else { return Err(Errno::NOBUFS) };
+            (*address, *entries, *head)
+        };
+        // No lock is held, because the program's memory is looked at. Other threads take buffers meanwhile.
+        let chosen = peek(ring, entries, next)?;
         let mut registered = request.ring.registered.lock();
         let group = registered.groups.get_mut(&request.entry.buffer).ok_or(Errno::NOBUFS)?;
-        if let Some(taken) = group.take_listed() {
-            return taken.map(|chosen| Taken::provided(chosen, len));
+        if group.take_next(ring, next) {
+            return Ok(Taken::provided(chosen, len));
         }
-        let Group::Ring { address, entries, head } = *group else { return Err(Errno::NOBUFS) };
-        (address, entries, head)
-    };
-    // No lock is held, because the program's memory is looked at.
-    peek(ring, entries, head).map(|chosen| Taken::provided(chosen, len))
+    }
 }
 
 impl Taken {
@@ -50,21 +57,18 @@ impl Taken {
     }
 
     /// It was used: the flags of the completion that tell which it is.
-    pub fn use_up(self, request: &Request) -> u32 {
-        let Some(chosen) = self.chosen else { return 0 };
-        let mut registered = request.ring.registered.lock();
-        if let Some(Group::Ring { head, .. }) = registered.groups.get_mut(&request.entry.buffer) {
-            *head = head.wrapping_add(1);
-        }
-        abi::IORING_CQE_F_BUFFER | u32::from(chosen.id) << abi::IORING_CQE_BUFFER_SHIFT
+    pub fn use_up(self) -> u32 {
+        let of =
+            |chosen: Chosen| abi::IORING_CQE_F_BUFFER | u32::from(chosen.id) << abi::IORING_CQE_BUFFER_SHIFT;
+        self.chosen.map_or(0, of)
     }
 
     /// It was not used.
     pub fn put_back(self, request: &Request) {
         let Some(chosen) = self.chosen else { return };
         let mut registered = request.ring.registered.lock();
-        if let Some(group @ Group::List(_)) = registered.groups.get_mut(&request.entry.buffer) {
-            // There was room for it.
+        if let Some(group) = registered.groups.get_mut(&request.entry.buffer) {
+            // Without memory it is lost to the program.
             let _ = group.put_back(chosen);
         }
     }

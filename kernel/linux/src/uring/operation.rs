@@ -205,8 +205,7 @@ pub fn check(ring: &Ring, entry: &Entry) -> Result<(), Errno> {
             | op::IORING_OP_FILES_UPDATE
             | op::IORING_OP_CLOSE
             | op::IORING_OP_MSG_RING => Ok(()),
-            // No file can be polled for the end of what it does.
-            _ if moves_bytes => Err(Errno::OPNOTSUPP),
+            _ if moves_bytes => Ok(()),
             _ => Err(Errno::INVAL),
         };
     }
@@ -259,6 +258,10 @@ fn on_file(
     may_wait: bool,
 ) -> Outcome {
     let entry = &request.entry;
+    if request.ring.setup & abi::IORING_SETUP_IOPOLL != 0 && transfer::reads_or_writes(operation) {
+        // No file can be polled for the end of what it does.
+        return Outcome::of(Err(Errno::OPNOTSUPP));
+    }
     match operation {
         op::IORING_OP_READV
         | op::IORING_OP_READ_FIXED

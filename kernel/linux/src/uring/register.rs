@@ -2,6 +2,7 @@
 use super::enter::ring_of;
 use super::operation::SUPPORTED;
 use crate::call::Call;
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
@@ -335,8 +336,8 @@ fn register_buffer_ring(ring: &Ring, at: usize, count: u32) -> SysResult {
         Some(Group::List(list)) if !list.is_empty() => return Err(Errno::EXIST),
         _ => {}
     }
-    let before =
-        registered.groups.insert(group, Group::Ring { address: address as usize, entries, head: 0 })?;
+    let ring = Group::Ring { address: address as usize, entries, head: 0, returned: VecDeque::new() };
+    let before = registered.groups.insert(group, ring)?;
     drop(registered);
     drop(before);
     Ok(0)

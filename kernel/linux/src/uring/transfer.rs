@@ -297,7 +297,7 @@ pub fn send_or_receive(
                 request.moved.store(moved + more as u32, SeqCst);
             }
             Ok(more @ 1..) if repeats => {
-                let flags = taken.use_up(request);
+                let flags = taken.use_up();
                 if !request.ring.post_more(request, more as i32, flags) {
                     return Outcome::Done(more as i32, flags, false);
                 }
@@ -375,7 +375,7 @@ impl Taken {
     /// The request is complete.
     fn done(self, request: &Request, result: SysResult, is_short: bool) -> Outcome {
         let flags = match result {
-            Ok(1..) => self.use_up(request),
+            Ok(1..) => self.use_up(),
             _ => {
                 self.put_back(request);
                 0

@@ -234,6 +234,22 @@ static void overflow(void) {
     close(full.fd);
 }
 
+// In a ring that polls for the end of transfers, what can't be polled is taken and fails; what is no transfer is not taken.
+static void polling(int fd) {
+    struct ring polled;
+    struct io_uring_params p = {.flags = IORING_SETUP_IOPOLL};
+    char bytes[8];
+    ring_open(&polled, 8, &p);
+    ring_bytes(&polled, IORING_OP_READ, fd, bytes, 8, 0, 1);
+    ring_bytes(&polled, IORING_OP_READ, fd, bytes, 8, 0, 2);
+    ring_show(&polled, "not polled", 2);
+    ring_next(&polled, IORING_OP_FSYNC, fd, 3);
+    ring_next(&polled, IORING_OP_NOP, -1, 4);
+    SHOW(ring_submit(&polled, 1));
+    ring_print("no transfer", ring_take(&polled));
+    close(polled.fd);
+}
+
 int main(void) {
     int ends[2];
     CHECK(pipe(ends) == 0);
@@ -244,6 +260,7 @@ int main(void) {
     changes();
     polls(ends[0], ends[1]);
     cancelling(ends[0]);
+    polling(ends[0]);
     overflow();
     // With requests under way it can be closed, and its process ends.
     char byte;

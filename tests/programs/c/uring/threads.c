@@ -54,10 +54,52 @@ static void *foreign(void *only) {
     return NULL;
 }
 
+// Requests that run at the same time take different buffers of a ring of provided ones, and each completion names the one it filled.
+static void provided(void) {
+    enum { BUFFERS = 64, BYTES = 4096, ROUNDS = 8 };
+    static char buffers[BUFFERS][BYTES], content[BYTES];
+    struct io_uring_buf_ring *list = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct io_uring_buf_reg reg = {.ring_addr = (uintptr_t)list, .ring_entries = BUFFERS, .bgid = 1};
+    struct ring many;
+    int fd = memfd_create("content", 0), right = 0, used = 0;
+    for (int n = 0; n < BUFFERS; n++) {
+        memset(content, n + 1, BYTES);
+        CHECK(write(fd, content, BYTES) == BYTES);
+    }
+    ring_open(&many, BUFFERS, NULL);
+    SHOW(ring_register(&many, IORING_REGISTER_PBUF_RING, &reg, 1));
+    for (int round = 0; round < ROUNDS; round++) {
+        char taken[BUFFERS] = {0};
+        memset(buffers, 0, sizeof buffers);
+        for (int n = 0; n < BUFFERS; n++) {
+            struct io_uring_buf *one = &list->bufs[n];
+            one->addr = (uintptr_t)buffers[n], one->len = BYTES, one->bid = n;
+        }
+        __atomic_store_n(&list->tail, (round + 1) * BUFFERS, __ATOMIC_RELEASE);
+        for (int n = 0; n < BUFFERS; n++) {
+            struct io_uring_sqe *sqe = ring_bytes(&many, IORING_OP_READ, fd, NULL, BYTES, n * BYTES, n + 1);
+            sqe->flags = IOSQE_BUFFER_SELECT | (n % 2 ? 0 : IOSQE_ASYNC), sqe->buf_group = 1;
+        }
+        CHECK(ring_submit(&many, 0) == BUFFERS);
+        for (int n = 0; n < BUFFERS; n++) {
+            struct completion cqe = ring_take(&many);
+            unsigned id = cqe.flags >> IORING_CQE_BUFFER_SHIFT;
+            if (cqe.res != BYTES || !(cqe.flags & IORING_CQE_F_BUFFER) || id >= BUFFERS || taken[id]++)
+                continue;
+            used++;
+            memset(content, cqe.user_data, BYTES);
+            right += memcmp(buffers[id], content, BYTES) == 0;
+        }
+    }
+    printf("buffers used once %d, right %d\n", used, right);
+    close(many.fd), close(fd);
+}
+
 int main(void) {
     pthread_t threads[THREADS];
     CHECK(pipe(ends) == 0);
     polled();
+    provided();
     struct io_uring_params wide = {.flags = IORING_SETUP_CQSIZE, .cq_entries = THREADS * EACH};
     ring_open(&r, 8, &wide);
     for (int n = 0; n < THREADS; n++)
