@@ -29,6 +29,9 @@ impl fmt::Display for Ids {
     }
 }
 
+/// Width of the last column of /proc/PID/limits.
+const UNIT_WIDTH: usize = 10;
+
 pub(super) fn limits(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
     const NAMES: [(&str, &str); 16] = [
         ("Max cpu time", "seconds"),
@@ -48,10 +51,12 @@ pub(super) fn limits(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
         ("Max realtime priority", ""),
         ("Max realtime timeout", "us"),
     ];
-    writeln!(text, "{:<25} {:<20} {:<20} {:<10}", "Limit", "Soft Limit", "Hard Limit", "Units")?;
+    writeln!(text, "{:<25} {:<20} {:<20} {:<UNIT_WIDTH$}", "Limit", "Soft Limit", "Hard Limit", "Units")?;
     for (resource, (name, unit)) in NAMES.into_iter().enumerate() {
         let (soft, hard) = subject.process.limits.get(resource as u32).unwrap_or((u64::MAX, u64::MAX));
-        writeln!(text, "{name:<25} {:<20} {:<20} {unit:<10}", Limit(soft), Limit(hard))?;
+        // A limit without a unit has a shorter line, by which pam_limits(8) finds that there is none.
+        let width = if unit.is_empty() { 0 } else { UNIT_WIDTH };
+        writeln!(text, "{name:<25} {:<20} {:<20} {unit:<width$}", Limit(soft), Limit(hard))?;
     }
     Ok(())
 }
