@@ -79,7 +79,18 @@ impl<K: Ord, V> SortedMap<K, V> {
     }
     /// Keys and values in the order of the keys, from `key` on.
     pub fn iter_from<'a>(&'a self, key: &K) -> impl Iterator<Item = (&'a K, &'a V)> + use<'a, K, V> {
-        let (Ok((number, index)) | Err((number, index))) = self.place(key);
+        let (Ok(place) | Err(place)) = self.place(key);
+        self.iter_at(place)
+    }
+    /// The same from the last entry up to `key` on, or from the first if there is none.
+    pub fn iter_around<'a>(&'a self, key: &K) -> impl Iterator<Item = (&'a K, &'a V)> + use<'a, K, V> {
+        self.iter_at(match self.place(key) {
+            Ok(place) => place,
+            // Only in the first part all entries may lie behind the key.
+            Err((number, index)) => (number, index.saturating_sub(1)),
+        })
+    }
+    fn iter_at<'a>(&'a self, (number, index): Place) -> impl Iterator<Item = (&'a K, &'a V)> + use<'a, K, V> {
         let parts = self.parts.get(number as usize..).unwrap_or_default();
         parts.iter().flatten().skip(index as usize).map(|(key, value)| (key, value))
     }
@@ -233,6 +244,8 @@ mod tests {
                 prop_assert_eq!(map.len(), model.len());
                 prop_assert!(map.iter().eq(model.iter()));
                 prop_assert!(map.iter_from(&key).eq(model.range(key..)));
+                let around = model.range(..=key).next_back().map_or(key, |(last, _)| *last);
+                prop_assert!(map.iter_around(&key).eq(model.range(around..)));
             }
             prop_assert_eq!(map.values().collect::<Vec<_>>(), model.values().collect::<Vec<_>>());
         }

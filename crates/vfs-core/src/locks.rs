@@ -36,9 +36,9 @@ impl Locks {
     }
     /// The locks of `owner` that have a byte in `first..=last`, by rising bytes.
     fn overlapping(&self, owner: u64, first: u64, last: u64) -> impl Iterator<Item = Lock> {
-        let reaches_in = self.held.up_to(&(owner, first)).filter(|((holder, _), _)| *holder == owner);
-        let begin = reaches_in.map_or((owner, first), |(key, _)| *key);
-        let from = self.held.iter_from(&begin).take_while(move |(key, _)| key.0 == owner && key.1 <= last);
+        // The one before may be another owner's.
+        let around = self.held.iter_around(&(owner, first)).skip_while(move |(key, _)| key.0 < owner);
+        let from = around.take_while(move |(key, _)| key.0 == owner && key.1 <= last);
         from.map(|(key, held)| lock_of(*key, *held)).filter(move |lock| lock.last >= first)
     }
     /// A lock that keeps `wanted` from being set: the first by its bytes.
@@ -63,6 +63,10 @@ impl Locks {
         let Lock { owner, first, last, exclusive } = lock;
         // With its neighbours, which it becomes one with if they are of its kind.
         let (before, behind) = (first.saturating_sub(1), last.saturating_add(1));
+        if self.overlapping(owner, before, behind).next().is_none() {
+            self.held.insert((owner, first), Held { last, exclusive })?;
+            return Ok(());
+        }
         let mut merged = lock;
         for held in self.overlapping(owner, before, behind).filter(|held| held.exclusive == exclusive) {
             merged.first = merged.first.min(held.first);
@@ -90,8 +94,17 @@ impl Locks {
     /// # Errors
     /// [`NoMemory`]; the locks are as they were.
     pub fn clear(&mut self, owner: u64, first: u64, last: u64) -> Result<(), NoMemory> {
-        self.keep_behind(owner, last, None)?;
-        self.take(owner, first, last, None);
+        let held = self.overlapping(owner, first, last).next();
+        match held {
+            None => {}
+            Some(held) if (held.first, held.last) == (first, last) => {
+                self.held.remove(&(owner, first));
+            }
+            Some(_) => {
+                self.keep_behind(owner, last, None)?;
+                self.take(owner, first, last, None);
+            }
+        }
         Ok(())
     }
     /// Makes a lock of its own of what a lock of `owner` has behind `last`, unless that is of the kind `but`; whether there was
