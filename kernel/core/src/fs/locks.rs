@@ -96,11 +96,11 @@ impl Table {
         Ok(())
     }
 
-    /// Forgets the file's entry if it has no locks any more, and the waits that are over, whether or not their threads have
+    /// Forgets the file's entry if it has no locks any more (`is_empty`), and the waits that are over, whether or not their threads have
     /// seen that: their circles are none.
-    fn note_change(&mut self, kind: Kind, file: FileId) {
-        let locks = self.files.get(&(kind, file));
-        if kind == Kind::Record {
+    fn note_change(&mut self, kind: Kind, file: FileId, is_empty: bool) {
+        if kind == Kind::Record && !self.waits.is_empty() {
+            let locks = self.files.get(&(kind, file));
             self.waits.retain(|_, wait| {
                 if wait.file != file {
                     return true;
@@ -112,7 +112,7 @@ impl Table {
                 true
             });
         }
-        if locks.is_some_and(Locks::is_empty) {
+        if is_empty {
             self.files.remove(&(kind, file));
         }
         LOCKED.store(self.files.len(), Ordering::Release);
@@ -137,7 +137,8 @@ pub fn set(open: &OpenFile, kind: Kind, lock: Lock, wait: bool) -> Result<(), Er
             Some(_) => Err(Errno::AGAIN),
             None => locks.set(lock).map_err(|_| Errno::NOLCK),
         };
-        table.note_change(kind, id);
+        let is_empty = locks.is_empty();
+        table.note_change(kind, id, is_empty);
         if let Some(held) = in_the_way
             && may_be_circular
         {
@@ -178,7 +179,8 @@ fn change(
     let mut table = TABLE.lock();
     let Some(locks) = table.files.get_mut(&(kind, id)) else { return Ok(()) };
     let released = f(locks)?;
-    table.note_change(kind, id);
+    let is_empty = locks.is_empty();
+    table.note_change(kind, id, is_empty);
     drop(table);
     if released {
         RELEASED.notify(Events::IN);
