@@ -170,24 +170,22 @@ impl<K: Ord, V> SortedMap<K, V> {
 /// Makes room for an entry at a place, and returns where that is now. As in [`add_part`], nothing depends on what an entry is.
 #[inline(never)]
 fn make_room_at<T>(parts: &mut Vec<Vec<T>>, (number, index): Place) -> Result<Place, NoMemory> {
-    if let Some(part) = parts.get_mut(number as usize)
-        && part.len() < LONGEST
-    {
-        part.make_room(1)?;
-        return Ok((number, index));
-    }
-    // The part is full: the entry behind all others in it goes to the next part, which is made if it is full, too. Keys often come
-    // in rising order: then the parts stay full.
-    let next = parts.len().min(number as usize + 1);
+    // The entry behind all others in a full part goes to the next part, which is made if it is full, too. Keys often come in rising
+    // order: then the parts stay full.
+    let is_full = parts.get(number as usize).is_some_and(|part| part.len() == LONGEST);
+    let next = number as usize + usize::from(is_full);
     match parts.get_mut(next) {
         Some(part) if part.len() < LONGEST => part.make_room(1)?,
         _ => add_part(parts, next)?,
     }
-    if index as usize == LONGEST || next == number as usize {
+    if !is_full {
+        return Ok((number, index));
+    }
+    if index as usize == LONGEST {
         return Ok((next as u32, 0));
     }
-    if let Ok([full, behind]) = parts.get_disjoint_mut([number as usize, next])
-        && let Some(last) = full.pop()
+    if let Some((before, [behind, ..])) = parts.split_at_mut_checked(next)
+        && let Some(last) = before.last_mut().and_then(Vec::pop)
     {
         behind.insert_reserved(0, last);
     }
