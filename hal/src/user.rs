@@ -102,6 +102,13 @@ pub fn copy_words<const N: usize>(src: usize) -> Result<[u64; N], Fault> {
     // SAFETY: all bytes of it were copied.
     Ok(unsafe { words.assume_init() })
 }
+/// Words as the bytes that they are in memory, which programs see, too: the machine is little-endian.
+#[inline(always)]
+pub fn bytes_of(words: &[u64]) -> &[u8] {
+    const { assert!(cfg!(target_endian = "little")) };
+    // SAFETY: a word is eight bytes, of which each may have any value.
+    unsafe { core::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
+}
 /// Zeroes the program's memory.
 pub fn zero(dst: usize, len: usize) -> Result<(), Fault> {
     check(dst, len, true)?;

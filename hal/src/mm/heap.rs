@@ -379,14 +379,17 @@ const _: () = assert!(LARGEST >= coracle_fallible::LARGEST);
 #[inline(never)]
 fn provide(layout: Layout) -> bool {
     let class = class_of(class_size(layout));
-    let magazine = &Local::get().magazines.0[class];
-    if magazine.head.get().is_null() {
-        let object = take_hard(class);
-        if object.is_null() {
-            return false;
-        }
-        keep(class, object);
+    !Local::get().magazines.0[class].head.get().is_null() || provide_hard(class)
+}
+
+#[cold]
+#[inline(never)]
+fn provide_hard(class: usize) -> bool {
+    let object = take_hard(class);
+    if object.is_null() {
+        return false;
     }
+    keep(class, object);
     true
 }
 

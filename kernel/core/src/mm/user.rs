@@ -107,8 +107,8 @@ pub fn read_words<const N: usize>(addr: usize) -> Result<[u64; N], Errno> {
 
 /// Writes 64-bit words; EFAULT.
 #[inline]
-pub fn write_words<const N: usize>(addr: usize, words: &[u64; N]) -> Result<(), Errno> {
-    write(addr, words.map(u64::to_le_bytes).as_flattened())
+pub fn write_words(addr: usize, words: &[u64]) -> Result<(), Errno> {
+    write(addr, hal::bytes_of(words))
 }
 
 /// Reads a 32-bit word, of any alignment; EFAULT.
