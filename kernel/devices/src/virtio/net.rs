@@ -271,21 +271,32 @@ impl Net {
                 let start = HEADER_BYTES as u32;
                 let chunk = Chunk { buffer: arrived.token, start, len: arrived.len - start };
                 receive.traffic.add(chunk.len as usize);
-                // One call, so that what the engine does is copied to here.
-                let _short = (receive.starving() && receive.starves(&chunk, &[])).then(Shortage::begin);
-                single(chunk, told);
+                if receive.starving() {
+                    let frame =
+                        RxFrame { segment_size: told.segment_size, ..RxFrame::single(chunk, told.checksum) };
+                    Self::give(receive, frame, merged);
+                } else {
+                    // One call, so that what the engine does is copied to here.
+                    single(chunk, told);
+                }
             } else if let Some(frame) = receive.part(arrived) {
                 count += 1;
                 receive.traffic.add(frame.len());
-                let _short =
-                    (receive.starving() && receive.starves(&frame.head, &frame.rest)).then(Shortage::begin);
-                merged(frame);
+                Self::give(receive, frame, merged);
             }
         }
         if count > 0 {
             receive.refill_if_low();
         }
         count
+    }
+
+    /// Hands over a packet that is not the usual one. Apart, so that where the usual one lies is in registers.
+    #[cold]
+    #[inline(never)]
+    fn give(receive: &mut Receive, frame: RxFrame<NetBuffer>, merged: &mut impl FnMut(RxFrame<NetBuffer>)) {
+        let _short = (receive.starving() && receive.starves(&frame.head, &frame.rest)).then(Shortage::begin);
+        merged(frame);
     }
 
     /// Whether there is something for [`Net::receive`].
