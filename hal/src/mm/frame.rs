@@ -71,6 +71,8 @@ static LOW: AtomicUsize = AtomicUsize::new(0);
 static HIGH: AtomicUsize = AtomicUsize::new(0);
 /// Free frames, without those in the caches of CPUs.
 static FREE: AtomicUsize = AtomicUsize::new(0);
+/// All that there are, once [`init`] is done.
+static TOTAL: AtomicUsize = AtomicUsize::new(0);
 
 /// The frame that private pages of zeroes are until they are written to. It is never freed, so its references aren't counted.
 static ZERO_PAGE: AtomicU32 = AtomicU32::new(u32::MAX);
@@ -127,6 +129,7 @@ pub(crate) unsafe fn init(spans: &[(u32, u32)], states: usize, image: core::ops:
         buddy.add_span(start, end);
     }
     let (_, total) = buddy.counts();
+    TOTAL.store(total, Ordering::Relaxed);
     let minimum = (total / RESERVE_SHARE).clamp(RESERVE_LEAST, RESERVE_MOST);
     RESERVE.store(minimum, Ordering::Relaxed);
     LOW.store(minimum * 3 / 4, Ordering::Relaxed);
@@ -515,6 +518,11 @@ pub fn watermark(mark: Watermark) -> usize {
         Watermark::High => &HIGH,
     };
     mark.load(Ordering::Relaxed)
+}
+
+/// Frames in all.
+pub fn total() -> usize {
+    TOTAL.load(Ordering::Relaxed)
 }
 
 /// Frames free now, and frames in all.

@@ -123,7 +123,7 @@ pub fn start(pid: u32, stack: u32, choice: &[u8]) -> Result<(), Errno> {
     *SAID.lock() = (0, 0);
     let most = if stack == 0 { BUFFERS } else { BUFFERS_WITH_STACKS };
     // Two buffers to a frame.
-    let part = 2 * frame::counts().1 / PART_OF_MEMORY / coracle_hal::cpu::count().max(1);
+    let part = 2 * frame::total() / PART_OF_MEMORY / coracle_hal::cpu::count().max(1);
     records::start(most.min(part).max(1))?;
     watch::begin(if stack == 0 { watch::TRACE } else { watch::TRACE | watch::STACKS })?;
     release();

@@ -49,7 +49,7 @@ impl Deref for OpenFile {
 /// Descriptions that there are, and that there may be (/proc/sys/fs/file-nr, file-max): one for each frame of memory, so that
 /// they and what small things they stand for leave most of it to programs. Linux has them take a tenth.
 pub fn description_bounds() -> (usize, usize) {
-    (closing::count(), frame::counts().1)
+    (closing::count(), frame::total())
 }
 
 /// Of things that programs have in bounded numbers, those up to one for so many frames are made while there is any memory for
@@ -58,7 +58,7 @@ const FEW_SHARE: usize = 8;
 
 /// Whether memory is too short for one more of what a program has `count` of, which may be one for each frame.
 pub fn is_short_for(count: usize) -> bool {
-    let are_few = count <= frame::counts().1 / FEW_SHARE;
+    let are_few = count <= frame::total() / FEW_SHARE;
     frame::is_below(if are_few { Watermark::Low } else { Watermark::High })
 }
 

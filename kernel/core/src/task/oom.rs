@@ -62,12 +62,12 @@ fn badness(process: &Process, memory: &Arc<Memory>) -> Option<i64> {
     if is_first(process) || is_borrowed || !has_pages(memory) {
         return None;
     }
-    process.oom.badness(memory.own_pages() + memory.space.tables(), frame::counts().1)
+    process.oom.badness(memory.own_pages() + memory.space.tables(), frame::total())
 }
 
 /// What `/proc/pid/oom_score` says.
 pub fn score(process: &Process) -> u64 {
-    oom_score::score(badness(process, &process.memory()), frame::counts().1)
+    oom_score::score(badness(process, &process.memory()), frame::total())
 }
 
 /// The worst process, of several the one that was started last; the first process, if there is no other.

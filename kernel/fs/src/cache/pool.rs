@@ -67,7 +67,7 @@ pub(super) fn count_clean(pages: usize) {
 
 /// Whether so much is dirty that a writer must wait for the disk.
 pub fn is_too_dirty() -> bool {
-    DIRTY.load(Relaxed) > (frame::counts().1 / DIRTY_SHARE).max(DIRTY_LEAST)
+    DIRTY.load(Relaxed) > (frame::total() / DIRTY_SHARE).max(DIRTY_LEAST)
 }
 
 /// Whether caches have memory that they should give back.

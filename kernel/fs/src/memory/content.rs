@@ -77,7 +77,7 @@ struct Page(Frame);
 impl Page {
     /// Counts a new one. ENOSPC: the files have their share.
     fn new(frame: impl FnOnce() -> Option<Frame>) -> Result<Page, Errno> {
-        if PAGES.load(Ordering::Relaxed) >= frame::counts().1 / SHARE || frame::is_below(Watermark::High) {
+        if PAGES.load(Ordering::Relaxed) >= frame::total() / SHARE || frame::is_below(Watermark::High) {
             return Err(Errno::NOSPC);
         }
         let page = Page(frame().ok_or(Errno::NOSPC)?);

@@ -114,7 +114,7 @@ impl Options {
     /// The bound for a new file system; `None` if none is set. ENOMEM.
     pub(super) fn limit(&self) -> Result<Option<Arc<Limit>>, Errno> {
         // Half of memory, as where nothing is said (`super::content`).
-        let usual = frame::counts().1 / 2;
+        let usual = frame::total() / 2;
         Ok(Some(try_arc(Limit {
             pages: Bound::new(self.pages.unwrap_or(usual)),
             inodes: Bound::new(self.inodes.unwrap_or(usual)),
@@ -132,7 +132,7 @@ fn amount(text: &str) -> Result<usize, Errno> {
         b"k" | b"K" => 1 << 10,
         b"m" | b"M" => 1 << 20,
         b"g" | b"G" => 1 << 30,
-        b"%" => frame::counts().1 * FRAME_SIZE / 100,
+        b"%" => frame::total() * FRAME_SIZE / 100,
         _ => return Err(Errno::INVAL),
     };
     number.checked_mul(unit).ok_or(Errno::INVAL)

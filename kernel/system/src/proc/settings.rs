@@ -120,7 +120,7 @@ pub static SYS: Table<()> = &[
             ("osrelease", text!(RELEASE)),
             ("version", text!(VERSION)),
             ("pid_max", setting!(PID_MAX)),
-            ("threads-max", Item::Setting(|(), text| writeln!(text, "{}", frame::counts().1 / 8), accept)),
+            ("threads-max", Item::Setting(|(), text| writeln!(text, "{}", frame::total() / 8), accept)),
             ("ngroups_max", text!(65_536)),
             ("cap_last_cap", text!(40)),
             ("core_pattern", setting!("core")),

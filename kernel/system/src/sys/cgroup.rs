@@ -37,7 +37,7 @@ static FILES: Table<()> = &[
     ("cpuset.mems.effective", Item::Fixed("0\n")),
     ("memory.current", Item::Text(|(), text| writeln!(text, "{}", bytes_used()))),
     ("memory.high", Item::Fixed("max\n")),
-    ("memory.max", Item::Text(|(), text| writeln!(text, "{}", frame::counts().1 * FRAME_SIZE))),
+    ("memory.max", Item::Text(|(), text| writeln!(text, "{}", frame::total() * FRAME_SIZE))),
     ("memory.swap.current", Item::Fixed("0\n")),
     ("memory.swap.max", Item::Fixed("0\n")),
     ("pids.current", Item::Text(|(), text| writeln!(text, "{}", process::thread_count()))),
