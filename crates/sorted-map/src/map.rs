@@ -202,14 +202,8 @@ fn add_part<T>(parts: &mut Vec<Vec<T>>, number: usize) -> Result<(), NoMemory> {
         core::mem::forget(part);
         return Err(error);
     }
-    put_part(parts, number, part);
-    Ok(())
-}
-
-/// Apart, because it is the same code for entries of any size.
-#[inline(never)]
-fn put_part<T>(parts: &mut Vec<Vec<T>>, number: usize, part: Vec<T>) {
     parts.insert_reserved(number, part);
+    Ok(())
 }
 
 #[cfg(test)]
