@@ -19,7 +19,7 @@ use coracle_core::{events, log, power, random, report};
 use coracle_fallible::prelude::*;
 use coracle_fs::block::registry;
 use coracle_fs::memory::{self, remains};
-use coracle_fs::p9::session;
+use coracle_fs::remote::session;
 use coracle_fs::{lost, provided};
 use coracle_hal::io::fw_cfg;
 use coracle_hal::once::Once;

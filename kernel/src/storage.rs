@@ -17,7 +17,7 @@ use coracle_fs::block::{file, registry};
 use coracle_fs::cache::pool;
 use coracle_fs::dev;
 use coracle_fs::ext4::volume;
-use coracle_fs::p9::session;
+use coracle_fs::remote::session;
 use coracle_hal::context::UserContext;
 use coracle_hal::once::Once;
 use coracle_hal::sync::atomic::{AtomicU8, Ordering};

@@ -12,7 +12,7 @@ use coracle_fallible::prelude::*;
 use coracle_fs::block::registry::{self, Entry};
 use coracle_fs::ext4;
 use coracle_fs::memory::{MemoryFs, Options};
-use coracle_fs::p9;
+use coracle_fs::remote;
 use coracle_image::archive::Config;
 use coracle_image::cmdline::{CommandLine, Share, Tmpfs, Volume};
 use coracle_system::root;
@@ -102,7 +102,8 @@ fn mount_volume(volume: &Volume) {
 fn mount_share(share: &Share) {
     let mounted = directory(&share.path).and_then(|at| {
         let (flags, rest) = MountFlags::split(&share.options)?;
-        p9::mount::mount(share.tag.try_to_vec()?, at, flags, &rest)
+        let kind = remote::session::kind_of(&share.tag).ok_or(Errno::NOENT)?;
+        remote::mount::mount(kind.as_bytes(), share.tag.try_to_vec()?, at, flags, &rest)
     });
     if let Err(error) = mounted {
         let error = error.number();

@@ -327,7 +327,7 @@ impl Switchboard {
             // `guest` has taken it.
             Message::Log { .. } => {}
             // Only commands say these.
-            Message::Signal(_) | Message::Window(_) | Message::Request { .. } => {}
+            Message::Signal(_) | Message::Window(_) | Message::ShareGone(_) | Message::Request { .. } => {}
         }
     }
 

@@ -42,6 +42,8 @@ pub enum Message<'a> {
     Signal(u16),
     /// To the guest: the size of the terminal, at the start and whenever it changes.
     Window(Window),
+    /// To the guest: the program that served the shared directory with this mount tag has ended.
+    ShareGone(&'a [u8]),
     /// To the guest: a request. `id` is chosen by the sender, and is not that of a request without its [`Message::End`].
     Request {
         /// The number that the answer has.
@@ -84,6 +86,7 @@ mod kind {
     pub const REQUEST: u16 = 4;
     pub const PIECE: u16 = 5;
     pub const END: u16 = 6;
+    pub const SHARE_GONE: u16 = 7;
     /// The first of those that are reserved for logs.
     pub const LOG: u16 = 56;
 }
@@ -166,6 +169,10 @@ impl<'a> Message<'a> {
                 [rows, columns, width, height].into_iter().for_each(|word| out.half(word));
                 (kind::WINDOW, LONGEST_TO_GUEST)
             }
+            Message::ShareGone(tag) => {
+                out.bytes(tag);
+                (kind::SHARE_GONE, LONGEST_TO_GUEST)
+            }
             Message::Request { id, request } => {
                 out.word(id);
                 request.write(&mut out);
@@ -225,6 +232,7 @@ impl<'a> Message<'a> {
                 width: fields.half()?,
                 height: fields.half()?,
             }),
+            kind::SHARE_GONE => Message::ShareGone(fields.rest()),
             kind::REQUEST => Message::Request { id: fields.word()?, request: Request::read(fields)? },
             kind::PIECE => Message::Piece { id: fields.word()?, bytes: fields.rest() },
             kind::END => Message::End { id: fields.word()?, error: fields.half()? },

@@ -23,7 +23,7 @@
 //! | `window=ROWSxCOLUMNS` | the size of the terminal |
 //! | `seed=HEX` | fixes the randomisation of addresses, for debugging |
 //! | `volume=SERIAL:PATH`, `volume=SERIAL:PATH:ro` | mounts the ext4 file system on the disk with that serial number; may be repeated. A colon in PATH is written `%3A`. The volume at `/` takes what is changed in the image's files |
-//! | `share=TAG:PATH:OPTIONS` | mounts the directory of the host with that mount tag by 9P, with options of mount(8) between commas; may be repeated |
+//! | `share=TAG:PATH:OPTIONS` | mounts the directory of the host with that mount tag by 9P or virtio-fs, as the device is, with options of mount(8) between commas; may be repeated |
 //! | `tmpfs=PATH:OPTIONS` | mounts a file system in memory, with options of mount(8) and tmpfs(5) between commas; may be repeated |
 //! | `secrets=fw_cfg` | QEMU's fw_cfg device has secrets for the program |
 //! | `fail-alloc=N` | for tests: enables /proc/thread-self/fail-nth, and makes the program's N-th allocation in the kernel fail (0: none) |

@@ -9,15 +9,12 @@
 
 mod flags;
 mod kind;
-mod reader;
 mod reply;
 mod request;
-mod writer;
 
+pub use coracle_wire::{Failure, Reader, Time};
 pub use flags::{REMOVE_DIRECTORY, change, open, wanted};
-pub use reader::Reader;
 pub use reply::{
-    Attributes, Entries, Entry, Failure, LIST_ENTRY_BYTES, Qid, REPLY_HEAD_BYTES, Statistics, Time,
-    open_reply,
+    Attributes, Entries, Entry, LIST_ENTRY_BYTES, Qid, REPLY_HEAD_BYTES, Statistics, open_reply,
 };
 pub use request::{DATA_HEAD_BYTES, LONGEST_REQUEST, NO_FID, NO_TAG, Request, VERSION};

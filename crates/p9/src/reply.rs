@@ -1,6 +1,6 @@
 //! What a server answers.
 use crate::kind;
-use crate::reader::Reader;
+use coracle_wire::{Failure, Reader, Time, is_name};
 
 /// Bytes of an answer before what it has: size, type and tag.
 const HEAD_BYTES: usize = 7;
@@ -8,18 +8,6 @@ const HEAD_BYTES: usize = 7;
 pub const REPLY_HEAD_BYTES: usize = HEAD_BYTES + 4;
 /// Bytes of an entry of a directory, without its name.
 pub const LIST_ENTRY_BYTES: usize = Qid::BYTES + 8 + 1 + 2;
-/// The largest error number that a program may see: Linux keeps those from 512 on to itself (its include/linux/errno.h).
-const LARGEST_ERROR: u32 = 511;
-
-/// Why an answer is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The server reports this error (errno(3), by Linux's numbers).
-    Error(u16),
-    /// The server breaks the protocol's rules.
-    Malformed,
-}
-
 /// Looks at the answer to a request of type `kind` with this tag. `bytes`: its beginning; `written`: how many bytes the server says it has.
 /// Returns what comes behind the tag, as far as it is within the message.
 ///
@@ -36,8 +24,7 @@ pub fn open_reply(bytes: &[u8], written: usize, kind: u8, tag: u16) -> Result<Re
     }
     let mut body = Reader::new(&bytes[HEAD_BYTES..size.min(bytes.len())]);
     if got == kind::ERROR {
-        let number = body.u32().filter(|number| (1..=LARGEST_ERROR).contains(number));
-        return Err(number.map_or(Failure::Malformed, |number| Failure::Error(number as u16)));
+        return Err(body.u32().map_or(Failure::Malformed, Failure::of));
     }
     if got == kind.wrapping_add(1) { Ok(body) } else { Err(Failure::Malformed) }
 }
@@ -63,22 +50,8 @@ impl Qid {
     }
 }
 
-/// A time since 1970.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Time {
-    /// Seconds.
-    pub seconds: i64,
-    /// Nanoseconds, below a second.
-    pub nanoseconds: u32,
-}
-
-impl Time {
-    const SECOND_NS: u64 = 1_000_000_000;
-
-    fn read(from: &mut Reader<'_>) -> Option<Self> {
-        let seconds = from.u64()?.cast_signed();
-        Some(Time { seconds, nanoseconds: from.u64()?.min(Self::SECOND_NS - 1) as u32 })
-    }
+fn time(from: &mut Reader<'_>) -> Option<Time> {
+    Some(Time::new(from.u64()?, from.u64()?))
 }
 
 /// Rgetattr.
@@ -117,10 +90,10 @@ impl Attributes {
             size: from.u64()?,
             block_bytes: from.u64()?,
             blocks: from.u64()?,
-            accessed: Time::read(from)?,
-            modified: Time::read(from)?,
-            changed: Time::read(from)?,
-            created: Time::read(from)?,
+            accessed: time(from)?,
+            modified: time(from)?,
+            changed: time(from)?,
+            created: time(from)?,
         })
     }
 }
@@ -176,7 +149,6 @@ impl<'a> Iterator for Entries<'a> {
         let from = &mut self.0;
         let (qid, next, kind) = (Qid::read(from)?, from.u64()?, from.u8()?);
         let name = from.text()?;
-        let is_name = !name.is_empty() && !name.iter().any(|byte| matches!(byte, 0 | b'/'));
-        is_name.then_some(Entry { qid, next, kind, name })
+        is_name(name).then_some(Entry { qid, next, kind, name })
     }
 }

@@ -1,7 +1,6 @@
 //! What a client asks.
 use crate::kind;
-use crate::reply::Time;
-use crate::writer::Writer;
+use coracle_wire::{Time, Writer};
 
 /// The version of the protocol, as Tversion names it.
 pub const VERSION: &[u8] = b"9P2000.L";

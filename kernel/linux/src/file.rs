@@ -18,7 +18,7 @@ use coracle_core::mm::user_buf::{MAX_COUNT, MAX_PIECES, Pieces, UserBuf};
 use coracle_core::task::{long_call, signal};
 use coracle_fs::block::file as special;
 use coracle_fs::ext4::volume;
-use coracle_fs::p9::{self, session};
+use coracle_fs::remote::{self, session};
 use linux_raw_sys::general::{
     FALLOC_FL_KEEP_SIZE, O_APPEND, POSIX_FADV_NOREUSE, POSIX_FADV_WILLNEED, RWF_APPEND, RWF_DSYNC, RWF_HIPRI,
     RWF_NOWAIT, RWF_SYNC, S_IFBLK, S_IFDIR, S_IFMT, S_IFREG, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE,
@@ -338,7 +338,7 @@ pub fn syncfs(call: &Call) -> SysResult {
     match open.file.place() {
         Some(place) => {
             volume::sync_of(&place.path.mount.root)?;
-            p9::mount::sync_of(&place.path.mount.root)?;
+            remote::mount::sync_of(&place.path.mount.root)?;
         }
         None => sync_all(),
     }

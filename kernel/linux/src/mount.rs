@@ -16,7 +16,8 @@ use coracle_core::task::process;
 use coracle_core::task::user_space::Kind;
 use coracle_fs::block::registry;
 use coracle_fs::memory::{MemoryFs, Node, Options};
-use coracle_fs::{dev, ext4, p9};
+use coracle_fs::remote;
+use coracle_fs::{dev, ext4};
 use coracle_ipc::mqueue::tree;
 use coracle_system::drivers::pty;
 use coracle_system::{proc, sys};
@@ -78,7 +79,7 @@ fn options_at(call: &Call) -> Result<Vec<u8>, Errno> {
     source_at(call.usize(4))
 }
 
-/// mount(2): ext4, 9p, tmpfs, proc, sysfs, devtmpfs, devpts and mqueue, directories and files bound elsewhere, and changes of the flags of what is
+/// mount(2): ext4, 9p, virtiofs, tmpfs, proc, sysfs, devtmpfs, devpts and mqueue, directories and files bound elsewhere, and changes of the flags of what is
 /// mounted.
 pub fn mount(call: &Call) -> SysResult {
     let mut flags = call.u32(3);
@@ -111,8 +112,8 @@ pub fn mount(call: &Call) -> SysResult {
     if kind == b"ext4" {
         return mount_ext4(call, at, flags);
     }
-    if kind == b"9p" {
-        return mount_share(call, at, flags);
+    if matches!(kind.as_slice(), b"9p" | b"virtiofs") {
+        return mount_share(call, &kind, at, flags);
     }
     let (root, kind) = make(&kind, &options_at(call)?)?;
     if !at.path.inode.is_directory() {
@@ -180,12 +181,12 @@ fn mount_ext4(call: &Call, at: Place, flags: u32) -> SysResult {
     Ok(0)
 }
 
-/// A directory of the host; the source is its mount tag (Linux's Documentation/filesystems/9p.rst). ENOENT if there is none.
-fn mount_share(call: &Call, at: Place, flags: u32) -> SysResult {
+/// A directory of the host; the source is its mount tag (Linux's Documentation/filesystems/9p.rst and virtiofs.rst). ENOENT if there is none.
+fn mount_share(call: &Call, kind: &[u8], at: Place, flags: u32) -> SysResult {
     if !at.path.inode.is_directory() {
         return Err(Errno::NOTDIR);
     }
-    p9::mount::mount(source_at(call.usize(0))?, at, MountFlags::new(flags), &options_at(call)?)?;
+    remote::mount::mount(kind, source_at(call.usize(0))?, at, MountFlags::new(flags), &options_at(call)?)?;
     Ok(0)
 }
 
@@ -251,7 +252,7 @@ pub fn umount2(call: &Call) -> SysResult {
     // What is mounted elsewhere, too, goes with the last of its mounts.
     if !mounts::all()?.iter().any(|mount| Arc::ptr_eq(&mount.file_system, &file_system)) {
         ext4::volume::unmount(&root, detach)?;
-        p9::mount::unmount(&root)?;
+        remote::mount::unmount(&root)?;
     }
     Ok(0)
 }

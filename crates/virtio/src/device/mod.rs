@@ -1,6 +1,7 @@
 //! Device types and their specific layouts (virtio 1.2, chapter 5).
 pub mod block;
 pub mod console;
+pub mod file_system;
 pub mod net;
 pub mod share;
 pub mod vsock;
@@ -14,6 +15,7 @@ pub mod id {
     pub const ENTROPY: u32 = 4;
     pub const SHARE: u32 = 9;
     pub const VSOCK: u32 = 19;
+    pub const FILE_SYSTEM: u32 = 26;
 }
 
 /// Feature bits that every device type shares (section 6).

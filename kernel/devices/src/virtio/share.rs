@@ -1,4 +1,8 @@
-//! A directory of the host (virtio 9P transport): carries messages of 9P, which it does not look into.
+//! A directory of the host (virtio 9P transport, and virtio 1.2, section 5.11): carries messages of 9P or FUSE, which it does not look into.
+//!
+//! The event index is not taken: each publication rings, and each answer interrupts. What either side writes before it reads the other's index
+//! must be out by then, and that does not hold everywhere: QEMU 7.2's translator leaves out the barriers of a machine with one CPU, and its
+//! server of 9P has none where it goes to sleep. Without the index neither side looks at anything before it tells the other.
 //!
 //! Several exchanges are out at a time. Each has a tag, by which the server knows it, and which is free again when its answer was read.
 use alloc::sync::Arc;
@@ -14,20 +18,28 @@ use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use coracle_hal::virtio::exchanges::{Exchange, Exchanges, Refused};
 use coracle_hal::virtio::transport::{Doorbell, SetupError, Transport};
 use coracle_virtio::device::share::{LONGEST_TAG, MOUNT_TAG, config};
-use coracle_virtio::device::{features, id};
+use coracle_virtio::device::{file_system, id};
 use coracle_virtio::queue::QueueError;
 
-/// The only queue.
+/// The only queue of a device for 9P.
 const REQUESTS: u16 = 0;
 /// Descriptors at most, as QEMU has them.
 const QUEUE_SIZE: u16 = 128;
+
+/// A queue of the device.
+struct Line {
+    queue: Mutex<Exchanges<Token>>,
+    doorbell: Doorbell,
+}
 
 /// The device.
 pub struct Share {
     transport: Transport,
     name: Vec<u8>,
-    state: Mutex<Exchanges<Token>>,
-    doorbell: Doorbell,
+    /// The queue of what has an answer.
+    requests: Line,
+    /// That of what has none, if it is another.
+    urgent: Option<Line>,
     descriptors: u16,
     /// A bit for each tag that is in use.
     tags: AtomicU64,
@@ -91,27 +103,50 @@ enum Token {
 impl Share {
     /// Sets the device up.
     pub fn new(transport: Transport) -> Result<Share, SetupError> {
-        debug_assert_eq!(transport.device_type(), id::SHARE);
-        let agreed = transport.negotiate(MOUNT_TAG | features::EVENT_IDX)?;
-        if agreed & MOUNT_TAG == 0 {
+        let is_9p = transport.device_type() == id::SHARE;
+        let own = if is_9p { MOUNT_TAG } else { 0 };
+        if transport.negotiate(own)? & own != own {
             return Err(SetupError::Features);
         }
-        let len = usize::from(transport.config_u16(config::TAG_LEN)).min(LONGEST_TAG);
-        let name = (0..len).map(|at| transport.config_u8(config::TAG + at)).try_collect_vec();
-        let size = transport.queue_size(REQUESTS, QUEUE_SIZE);
-        let (queue, doorbell) = transport.exchanges(REQUESTS, size, agreed & features::EVENT_IDX != 0)?;
+        let (tag, len) = match is_9p {
+            true => (config::TAG, usize::from(transport.config_u16(config::TAG_LEN)).min(LONGEST_TAG)),
+            false => (file_system::TAG, file_system::TAG_BYTES),
+        };
+        let tag = (0..len).map(|at| transport.config_u8(tag + at));
+        let name = tag.take_while(|&byte| is_9p || byte != 0).try_collect_vec();
+        let number = if is_9p { REQUESTS } else { file_system::REQUEST_QUEUE };
+        let descriptors = transport.queue_size(number, QUEUE_SIZE);
+        let line = |number: u16| {
+            let size = transport.queue_size(number, QUEUE_SIZE);
+            let (queue, doorbell) = transport.exchanges(number, size, false)?;
+            Ok(Line { queue: Mutex::new(queue), doorbell })
+        };
+        let requests = line(number)?;
+        let urgent = if is_9p { None } else { Some(line(file_system::URGENT_QUEUE)?) };
         transport.start();
-        queue.request_interrupt();
-        Ok(Share {
-            transport,
+        let share = Share {
             name: name.map_err(|_| SetupError::Memory)?,
-            state: Mutex::new(queue),
-            doorbell,
-            descriptors: size,
+            transport,
+            requests,
+            urgent,
+            descriptors,
             tags: AtomicU64::new(0),
             is_broken: AtomicBool::new(false),
             room: PollSource::new(),
-        })
+        };
+        share.lines().for_each(|line| {
+            line.queue.lock().request_interrupt();
+        });
+        Ok(share)
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.urgent.iter().chain([&self.requests])
+    }
+
+    /// Whether it speaks 9P, and not FUSE.
+    pub fn is_9p(&self) -> bool {
+        self.urgent.is_none()
     }
 
     /// Its mount tag.
@@ -161,7 +196,7 @@ impl Share {
     /// Gives the device an exchange, and returns what to wait for. Waits for room; hold no lock.
     ///
     /// # Errors
-    /// EIO if the device can never take it; ENOMEM; EINTR if it `gives_up` and the process is about to end.
+    /// ENOTCONN if nothing serves it any more, EIO if it can never take it; ENOMEM; EINTR if it `gives_up` and the process is about to end.
     pub fn submit(&self, exchange: Exchange, gives_up: bool) -> Result<Arc<Waiting>, Errno> {
         let waiting = Waiting::new()?;
         let mut left = Some((exchange, Token::Waited(waiting.clone())));
@@ -173,7 +208,7 @@ impl Share {
                     left = Some((refused.exchange, refused.token));
                     Err(())
                 }
-                Err(_) => Ok(Err(Errno::IO)),
+                Err(_) => Ok(Err(if self.is_broken() { Errno::NOTCONN } else { Errno::IO })),
             }
         })??;
         Ok(waiting)
@@ -190,24 +225,44 @@ impl Share {
     }
 
     fn add(&self, exchange: Exchange, token: Token) -> Result<(), Refused<Token>> {
-        if self.is_broken.load(Ordering::Acquire) {
+        let line = self.urgent.as_ref().filter(|_| exchange.received.is_empty()).unwrap_or(&self.requests);
+        let mut queue = line.queue.lock();
+        // With the lock: what was added before the device broke is found then.
+        if self.is_broken() {
             return Err(Refused { exchange, token, is_full: false });
         }
-        let mut queue = self.state.lock();
         queue.add(exchange, token)?;
         let rings = queue.publish();
         // With the queue free again: the device may do its work before this returns.
         drop(queue);
         if rings {
-            self.doorbell.ring();
+            line.doorbell.ring();
         }
         Ok(())
     }
 
+    /// Whether nothing serves it any more.
+    pub fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Acquire)
+    }
+
+    /// Nothing serves it any more: who waits for it need wait no longer.
+    pub fn abandon(&self) {
+        self.is_broken.store(true, Ordering::Release);
+        for line in self.lines() {
+            // None of them comes back, nor do the frames that the device may still write to.
+            line.queue.lock().each_outstanding(|token| self.finish(token, 0));
+        }
+        self.room.notify(Events::OUT);
+    }
+
     /// Takes what the device is done with, if it has interrupted.
     pub fn poll(&self) {
-        if self.transport.acknowledge() && self.drain() {
-            self.room.notify(Events::OUT);
+        if self.transport.acknowledge() {
+            let any = self.lines().fold(false, |any, line| self.drain(line) | any);
+            if any {
+                self.room.notify(Events::OUT);
+            }
         }
     }
 
@@ -221,8 +276,8 @@ impl Share {
     }
 
     /// Takes all that the device is done with, and asks for an interrupt with the next. True if there was something.
-    fn drain(&self) -> bool {
-        let mut queue = self.state.lock();
+    fn drain(&self, line: &Line) -> bool {
+        let mut queue = line.queue.lock();
         let mut any = false;
         loop {
             match queue.pop() {
@@ -233,10 +288,9 @@ impl Share {
                 Ok(None) if queue.request_interrupt() => {}
                 Ok(None) | Err(QueueError::Broken) => return any,
                 Err(error) => {
+                    drop(queue);
                     log!("a shared directory is gone: {error}");
-                    self.is_broken.store(true, Ordering::Release);
-                    // None of them comes back, nor do the frames that the device may still write to.
-                    queue.each_outstanding(|token| self.finish(token, 0));
+                    self.abandon();
                     return true;
                 }
             }

@@ -13,7 +13,7 @@ use coracle_devices::virtio::vsock::Vsock;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, try_box};
 use coracle_fs::block::registry;
-use coracle_fs::p9::session;
+use coracle_fs::remote::session;
 use coracle_hal::io::pci::{self, Function};
 use coracle_hal::nvme;
 use coracle_hal::once::Once;
@@ -119,7 +119,7 @@ impl Found<'_> {
                 ENTROPY.call_once(|| rng);
             }),
             id::BLOCK => Blk::new(transport).and_then(|disk| add_disk(disk).map_err(|_| SetupError::Memory)),
-            id::SHARE => {
+            id::SHARE | id::FILE_SYSTEM => {
                 Share::new(transport).and_then(|share| add_share(share).map_err(|_| SetupError::Memory))
             }
             id::VSOCK => {

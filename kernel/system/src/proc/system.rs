@@ -137,7 +137,7 @@ pub fn cmdline(text: &mut Text) -> Result<(), NoMemory> {
     writeln!(text, "{}", boot::command_line())
 }
 
-pub const FILESYSTEMS: &str = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tcgroup2\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tmqueue\nnodev\toverlay\nnodev\t9p\n\text4\n";
+pub const FILESYSTEMS: &str = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tcgroup2\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tmqueue\nnodev\toverlay\nnodev\t9p\n\text4\nnodev\tvirtiofs\n";
 
 pub fn devices(text: &mut Text) -> Result<(), NoMemory> {
     text.push(b"Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n\nBlock devices:\n")?;

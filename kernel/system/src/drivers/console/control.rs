@@ -13,6 +13,7 @@ use coracle_core::task::process;
 use coracle_core::task::signal::{MAX_SIGNAL, SigInfo, send_to_process};
 use coracle_devices::virtio::port::Port;
 use coracle_fallible::filled;
+use coracle_fs::remote::session;
 use coracle_hal::io::dma::PacketBuffer;
 use coracle_hal::once::Once;
 use coracle_hal::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -147,6 +148,7 @@ impl Channel {
                     terminal.set_window(window);
                 }
             }
+            Message::ShareGone(tag) => session::abandon(tag),
             Message::Request { id, .. } => match self.keep(message) {
                 Ok(()) => self.is_new.store(true, Relaxed),
                 Err(error) => self.refuse(id, error),

@@ -8,13 +8,14 @@ use coracle_core::errno::Errno;
 use coracle_core::fs::inode::Inode;
 use coracle_core::fs::mount::{self, MountFlags, NewMount, Place};
 
-/// Mounts the share with a mount tag over a directory; `options` are those of mount(8), without flags. Waits.
+/// Mounts the share of a type and with a mount tag over a directory; `options` are those of mount(8), without flags. Waits.
 ///
 /// # Errors
 /// EINVAL for unknown options; those of [`session::attach`] and [`mount::mount`].
-pub fn mount(tag: Vec<u8>, at: Place, flags: MountFlags, options: &[u8]) -> Result<(), Errno> {
-    let root = session::attach(&tag, Caching::parse(options)?)?;
-    let new = NewMount { root: root.clone(), kind: "9p", source: tag, flags, file_system: None };
+pub fn mount(kind: &[u8], tag: Vec<u8>, at: Place, flags: MountFlags, options: &[u8]) -> Result<(), Errno> {
+    let root = session::attach(kind, &tag, Caching::parse(options)?)?;
+    let kind = root.session.server.kind().name;
+    let new = NewMount { root: root.clone(), kind, source: tag, flags, file_system: None };
     let mounted = mount::mount(at, new);
     if mounted.is_err() {
         root.session.unmount()?;

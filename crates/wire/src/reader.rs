@@ -41,11 +41,16 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    /// So many bytes.
+    pub fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
     /// A text, by the length before it.
     pub fn text(&mut self) -> Option<&'a [u8]> {
         let len = self.u16()?;
-        let (text, rest) = self.0.split_at_checked(len.into())?;
-        self.0 = rest;
-        Some(text)
+        self.take(len.into())
     }
 }

@@ -32,7 +32,7 @@ impl Caching {
         }
     }
 
-    /// Reads the options of a mount, with commas between them: `cache=`, with the names that virtiofs and Linux's v9fs have for it
+    /// Reads the options of a mount, with commas between them: `cache=`, with the names that virtiofsd and Linux's v9fs have for it
     /// (Linux's Documentation/filesystems/9p.rst), and those others of v9fs that change nothing here.
     ///
     /// # Errors

@@ -1,12 +1,14 @@
 //! The files of a share: what is known of each, and how that is kept true.
 use super::caching::Caching;
 use super::file::ShareFile;
-use super::session::{Fid, Session};
+use super::server::{Attributes, Handle};
+use super::session::Session;
 use crate::cache::Backing;
 use crate::cache::pages::{Cache, PAGE};
 use crate::users::{Used, Users};
 use alloc::sync::{Arc, Weak};
 use coracle_core::errno::Errno;
+use coracle_core::fs::inode::Changes;
 use coracle_core::fs::notify;
 use coracle_core::fs::stat::{Metadata, Timestamp};
 use coracle_core::ipc::pipe::Pipe;
@@ -18,26 +20,24 @@ use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_hal::once::Once;
 use coracle_hal::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use coracle_hal::time;
-use coracle_p9::{Attributes, Request, Time, change, wanted};
 use linux_raw_sys::general::{S_IFDIR, S_IFMT, S_IFREG};
 
 /// A file, directory, link or special file.
 pub struct Node {
     pub(super) session: &'static Session,
     /// Names the file; not open.
-    fid: Mutex<Arc<Fid>>,
+    handle: Mutex<Arc<Handle>>,
     known: Mutex<Known>,
     /// Bytes of a regular file.
     size: AtomicU64,
-    /// It has no name any more, as far as is known: then what is known of it is not asked for again, because the server finds files by
-    /// their names.
+    /// It has no name any more, as far as is known.
     is_gone: AtomicBool,
     pub(super) mounted: AtomicBool,
     /// Pages of a regular file, once there are any.
     cache: Once<Arc<Cache>>,
     /// Held while bytes are written, or the size changes.
     pub(super) writing: Sleeping<()>,
-    /// Open fids by which pages are read and written.
+    /// Open handles by which pages are read and written.
     pub(super) open: Mutex<Opened>,
     /// It is in the session's list of dirty nodes.
     is_listed: AtomicBool,
@@ -46,8 +46,8 @@ pub struct Node {
     pub(super) users: Users,
     /// Where it was found last: the directory, and the name there.
     place: Mutex<Found>,
-    /// The open fid of a directory that is being listed.
-    pub(super) listing: Mutex<Option<Arc<Fid>>>,
+    /// The open handle of a directory that is being listed.
+    pub(super) listing: Mutex<Option<Arc<Handle>>>,
     pub(super) pipe: Once<Arc<Pipe>>,
     this: Weak<Node>,
 }
@@ -67,28 +67,19 @@ struct Known {
 /// See [`Node::open`].
 #[derive(Default)]
 pub struct Opened {
-    pub(super) reader: Option<Arc<Fid>>,
-    pub(super) writer: Option<Arc<Fid>>,
+    pub(super) reader: Option<Arc<Handle>>,
+    pub(super) writer: Option<Arc<Handle>>,
     /// The one by which the file was made, open for reading and writing, until it is opened the first time.
-    pub(super) maker: Option<Arc<Fid>>,
+    pub(super) maker: Option<Arc<Handle>>,
     /// Open files.
     pub(super) files: usize,
-}
-
-fn timestamp(time: Time) -> Timestamp {
-    Timestamp { seconds: time.seconds, nanos: time.nanoseconds }
-}
-
-fn time_now() -> Time {
-    let now = Timestamp::now();
-    Time { seconds: now.seconds, nanoseconds: now.nanos }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         self.session.dropped(self);
         if self.is_gone() {
-            notify::inode_gone((self.session.number, self.number()));
+            notify::inode_gone((self.session.number, self.inode_number()));
         }
     }
 }
@@ -102,13 +93,13 @@ impl Used for Node {
 impl Node {
     pub(super) fn new(
         session: &'static Session,
-        fid: Arc<Fid>,
+        handle: Arc<Handle>,
         attributes: Attributes,
     ) -> Result<Arc<Node>, Errno> {
         let writing = Sleeping::new(try_box(())?);
         Ok(try_arc_cyclic(|this| Node {
             session,
-            fid: Mutex::new(fid),
+            handle: Mutex::new(handle),
             known: Mutex::new(Known { attributes, since_ns: Some(time::now_ns()), is_written: false }),
             size: AtomicU64::new(attributes.size),
             is_gone: AtomicBool::new(false),
@@ -131,11 +122,15 @@ impl Node {
     }
     /// The server's number of the file.
     pub(super) fn number(&self) -> u64 {
-        self.known.lock().attributes.qid.path
+        self.known.lock().attributes.number
     }
-    /// The fid that names it.
-    pub(super) fn fid(&self) -> Arc<Fid> {
-        self.fid.lock().clone()
+    /// st_ino.
+    pub(super) fn inode_number(&self) -> u64 {
+        self.known.lock().attributes.inode
+    }
+    /// The handle that names it.
+    pub(super) fn handle(&self) -> Arc<Handle> {
+        self.handle.lock().clone()
     }
     pub(super) fn mode_bits(&self) -> u32 {
         self.known.lock().attributes.mode
@@ -158,6 +153,10 @@ impl Node {
     pub(super) fn is_gone(&self) -> bool {
         self.is_gone.load(Ordering::Acquire)
     }
+    /// The server can't be asked of it, because it has no name, and servers of this kind find files by their names.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_gone() && self.session.server.kind().by_name
+    }
 
     /// All of stat(2), as it is known.
     pub(super) fn known_metadata(&self) -> Metadata {
@@ -165,7 +164,7 @@ impl Node {
         let is_file = attributes.mode & S_IFMT == S_IFREG;
         Metadata {
             device: self.session.number,
-            inode: attributes.qid.path,
+            inode: attributes.inode,
             mode: attributes.mode,
             links: attributes.links,
             uid: attributes.uid,
@@ -173,16 +172,11 @@ impl Node {
             rdev: attributes.device,
             size: if is_file { self.size.load(Ordering::Acquire) } else { attributes.size },
             allocated: attributes.blocks.saturating_mul(512),
-            accessed: timestamp(attributes.accessed),
-            modified: timestamp(attributes.modified),
-            changed: timestamp(attributes.changed),
-            created: (attributes.valid & wanted::CREATED != 0).then(|| timestamp(attributes.created)),
+            accessed: attributes.accessed,
+            modified: attributes.modified,
+            changed: attributes.changed,
+            created: attributes.created,
         }
-    }
-
-    pub(super) fn ask_attributes(session: &Session, fid: &Fid) -> Result<Attributes, Errno> {
-        let request = Request::GetAttributes { fid: fid.number(), wanted: wanted::BASIC };
-        session.ask(&request, Attributes::read)
     }
 
     /// Asks the server for the attributes if what is known is too old to be believed. Waits; hold no lock.
@@ -205,11 +199,11 @@ impl Node {
 
     /// Asks the server for the attributes. Of a file that is open, the name may be gone: then what is known stays.
     pub(super) fn refresh(&self) -> Result<(), Errno> {
-        if self.is_gone() {
+        if self.is_lost() {
             return Ok(());
         }
-        match Self::ask_attributes(self.session, &self.fid()) {
-            Ok(new) if new.qid.path == self.number() => {
+        match self.session.server.attributes(&self.handle()) {
+            Ok(new) if new.number == self.number() => {
                 self.take_attributes(&new);
                 Ok(())
             }
@@ -222,15 +216,17 @@ impl Node {
         }
     }
 
-    /// The file was found anew, by a fid that names it. False: it is another file, which has got the number of one that is gone.
-    pub(super) fn take_anew(&self, fid: &Arc<Fid>, attributes: &Attributes) -> bool {
+    /// The file was found anew, by a handle that names it. False: it is another file, which has got the number of one that is gone.
+    pub(super) fn take_anew(&self, handle: &Arc<Handle>, attributes: &Attributes) -> bool {
         let kind = attributes.mode & S_IFMT;
-        if self.is_gone() || kind != self.kind_bits() {
+        if self.is_lost() || kind != self.kind_bits() {
             self.session.dropped(self);
             return false;
         }
+        let mut own = self.handle.lock();
         // The host may have renamed it.
-        let old = core::mem::replace(&mut *self.fid.lock(), fid.clone());
+        let old = if own.absorb(handle) { None } else { Some(core::mem::replace(&mut *own, handle.clone())) };
+        drop(own);
         drop(old);
         self.take_attributes(attributes);
         true
@@ -267,7 +263,7 @@ impl Node {
         self.size.fetch_max(end, Ordering::AcqRel);
         let mut known = self.known.lock();
         known.is_written = true;
-        let now = time_now();
+        let now = Timestamp::now();
         known.attributes.modified = now;
         known.attributes.changed = now;
     }
@@ -306,13 +302,13 @@ impl Node {
         let attributes = &mut known.attributes;
         attributes.links =
             if attributes.mode & S_IFMT == S_IFDIR { 0 } else { attributes.links.saturating_sub(1) };
-        attributes.changed = time_now();
+        attributes.changed = Timestamp::now();
         let is_last = attributes.links == 0;
         drop(known);
         if is_last {
             self.lose_name();
         } else {
-            // The fid may have been of that name.
+            // The handle may have been of that name.
             self.doubt();
         }
     }
@@ -338,21 +334,12 @@ impl Node {
     pub(super) fn set_size(&self, size: u64) -> Result<(), Errno> {
         let _writing = self.writing.lock();
         let before = self.size.load(Ordering::Acquire);
-        if self.is_gone() {
+        if self.is_lost() {
             self.set_size_of_gone(before, size)?;
         } else {
-            let time = Time::default();
-            let (fid, valid) = (self.fid(), change::SIZE);
-            self.session.tell(&Request::SetAttributes {
-                fid: fid.number(),
-                valid,
-                mode: 0,
-                uid: 0,
-                gid: 0,
-                size,
-                accessed: time,
-                modified: time,
-            })?;
+            let writer = self.open.lock().writer.clone();
+            let change = Some((size, writer.as_deref()));
+            self.session.server.change(&self.handle(), &Changes::default(), change)?;
         }
         self.size.store(size, Ordering::Release);
         if size < before {
@@ -373,7 +360,7 @@ impl Node {
         let mut at = size.min(before);
         while at < before {
             let count = (before - at).min(FRAME_SIZE as u64) as usize;
-            at += self.session.write(&writer, at, &frames, count, true)?.max(1) as u64;
+            at += self.session.server.write(&writer, at, &frames, count, true)?.max(1) as u64;
         }
         Ok(())
     }
@@ -410,7 +397,7 @@ impl Node {
         written
     }
 
-    /// Lets go of open fids that no open file needs. Takes memory and locks of its own only.
+    /// Lets go of open handles that no open file needs. Takes memory and locks of its own only.
     pub(super) fn release(&self) {
         let mut open = self.open.lock();
         let is_idle = open.files == 0 && !self.is_listed.load(Ordering::SeqCst);
@@ -433,7 +420,7 @@ impl Backing for Node {
             // A message ends within a frame at the end of the file only.
             let first = done / FRAME_SIZE;
             let offset = index * PAGE + done as u64;
-            let count = self.session.read(&reader, offset, &frames[first..], all - done)?;
+            let count = self.session.server.read(&reader, offset, &frames[first..], all - done)?;
             done += count;
             if count == 0 || !done.is_multiple_of(FRAME_SIZE) {
                 break;
@@ -454,8 +441,13 @@ impl Backing for Node {
         let mut done = 0;
         while done < bytes {
             let first = done / FRAME_SIZE;
-            let count =
-                self.session.write(&writer, start + done as u64, &frames[first..], bytes - done, false)?;
+            let count = self.session.server.write(
+                &writer,
+                start + done as u64,
+                &frames[first..],
+                bytes - done,
+                false,
+            )?;
             if count == 0 || done + count < bytes && !count.is_multiple_of(FRAME_SIZE) {
                 return Err(Errno::IO);
             }
@@ -468,15 +460,15 @@ impl Backing for Node {
 
 /// What only the node's user may ask of it.
 impl Node {
-    /// Another open fid of a file, as it is to be used by pages.
-    pub(super) fn offer(&self, fid: &Arc<Fid>, reads: bool, writes: bool) {
+    /// Another open handle of a file, as it is to be used by pages.
+    pub(super) fn offer(&self, handle: &Arc<Handle>, reads: bool, writes: bool) {
         let mut open = self.open.lock();
         open.files += 1;
         if reads && open.reader.is_none() {
-            open.reader = Some(fid.clone());
+            open.reader = Some(handle.clone());
         }
         if writes && open.writer.is_none() {
-            open.writer = Some(fid.clone());
+            open.writer = Some(handle.clone());
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Open regular files of a share.
 use super::caching::Caching;
+use super::carrier::read_frames;
 use super::node::Node;
-use super::session::{Fid, read_frames};
+use super::server::{Handle, MAX_SIZE, open};
 use crate::cache::advice::Advice;
-use crate::cache::pages::Reading;
+use crate::cache::pages::{PAGE, Reading};
 use crate::cache::{Backing, pool};
 use crate::users;
 use alloc::sync::Arc;
@@ -20,12 +21,10 @@ use coracle_core::task::long_call;
 use coracle_fallible::prelude::*;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_hal::sync::atomic::{AtomicU32, Ordering};
-use coracle_p9::{Request, open};
 use core::any::Any;
-use linux_raw_sys::general::{O_ACCMODE, O_DIRECT, O_DSYNC, O_RDONLY, O_RDWR, O_SYNC, O_WRONLY};
-
-/// Largest file: positions are signed 64-bit numbers.
-const MAX_SIZE: u64 = i64::MAX as u64;
+use linux_raw_sys::general::{
+    FALLOC_FL_KEEP_SIZE, O_ACCMODE, O_DIRECT, O_DSYNC, O_RDONLY, O_RDWR, O_SYNC, O_WRONLY,
+};
 
 /// An open regular file.
 pub struct ShareFile {
@@ -33,9 +32,9 @@ pub struct ShareFile {
     place: Place,
     flags: u32,
     /// The same on the server, until it is closed.
-    fid: Mutex<Option<Arc<Fid>>>,
+    handle: Mutex<Option<Arc<Handle>>>,
     /// One more, by which the server appends, once something is to be appended.
-    appender: Mutex<Option<Arc<Fid>>>,
+    appender: Mutex<Option<Arc<Handle>>>,
     /// Its mount stays writable meanwhile.
     _access: Option<WriteAccess>,
     /// The errors that were reported, see [`Cache::sample_errors`](crate::cache::pages::Cache::sample_errors).
@@ -56,18 +55,18 @@ impl Drop for ShareFile {
 }
 
 impl ShareFile {
-    /// A file that is open on the server by `fid`. ETXTBSY if it is to be written and is being executed; EROFS, ENOMEM.
-    pub fn new(node: Arc<Node>, place: Place, flags: u32, fid: Arc<Fid>) -> Result<Self, Errno> {
+    /// A file that is open on the server by `handle`. ETXTBSY if it is to be written and is being executed; EROFS, ENOMEM.
+    pub fn new(node: Arc<Node>, place: Place, flags: u32, handle: Arc<Handle>) -> Result<Self, Errno> {
         let (_, reads, writes) = Self::server_flags(flags);
         let access = if writes { Some(WriteAccess::new(&place.path.mount)?) } else { None };
         let seen_errors = AtomicU32::new(node.cache()?.sample_errors());
         if writes {
             node.users.begin_writing()?;
         }
-        node.offer(&fid, reads, writes);
-        let (fid, appender) = (Mutex::new(Some(fid)), Mutex::new(None));
+        node.offer(&handle, reads, writes);
+        let (handle, appender) = (Mutex::new(Some(handle)), Mutex::new(None));
         let advice = Advice::default();
-        Ok(ShareFile { node, place, flags, fid, appender, _access: access, seen_errors, advice })
+        Ok(ShareFile { node, place, flags, handle, appender, _access: access, seen_errors, advice })
     }
 
     /// The server's flags for those of open(2), and whether the file is read and written.
@@ -90,18 +89,18 @@ impl ShareFile {
     fn writes(&self) -> bool {
         self.flags & O_ACCMODE != O_RDONLY
     }
-    fn fid(&self) -> Result<Arc<Fid>, Errno> {
-        self.fid.lock().clone().ok_or(Errno::BADF)
+    fn handle(&self) -> Result<Arc<Handle>, Errno> {
+        self.handle.lock().clone().ok_or(Errno::BADF)
     }
 
-    /// The fid by which the server appends, wherever the end of the file is by then. None of a file that the server can't open again.
-    fn appender(&self) -> Option<Arc<Fid>> {
+    /// The handle by which the server appends, wherever the end of the file is by then. None of a file that the server can't open again.
+    fn appender(&self) -> Option<Arc<Handle>> {
         let known = self.appender.lock().clone();
-        if known.is_some() || self.node.is_gone() {
+        if known.is_some() || self.node.is_lost() {
             return known;
         }
         let (flags, ..) = Self::server_flags(self.flags);
-        let new = self.node.session.open(&self.node.fid(), flags | open::APPEND).ok()?;
+        let new = self.node.session.server.open(&self.node.handle(), flags | open::APPEND).ok()?;
         Some(self.appender.lock().get_or_insert(new).clone())
     }
 
@@ -113,29 +112,29 @@ impl ShareFile {
 
     /// The file is closed, once; false if it was before.
     fn let_go(&self) -> bool {
-        let Some(fid) = self.fid.lock().take() else { return false };
+        let Some(handle) = self.handle.lock().take() else { return false };
         let appender = self.appender.lock().take();
         self.node.open.lock().files -= 1;
         self.node.release();
-        drop((fid, appender));
+        drop((handle, appender));
         true
     }
 
     /// Frames for so many bytes of a message.
     fn frames(&self, bytes: usize) -> Result<Vec<Frame>, Errno> {
-        let count = bytes.min(self.node.session.data_bytes()).div_ceil(FRAME_SIZE);
+        let count = bytes.min(self.node.session.server.carrier().data_bytes()).div_ceil(FRAME_SIZE);
         (0..count).map(|_| pool::frame()).try_collect_ok()
     }
 
     fn read_direct(&self, dst: &mut UserBuf, offset: u64) -> SysResult {
-        let (fid, before) = (self.fid()?, dst.done());
+        let (handle, before) = (self.handle()?, dst.done());
         let end = offset.saturating_add(dst.remaining() as u64);
         self.node.write_back(offset, end)?;
         let mut at = offset;
         while dst.remaining() > 0 {
             let read = self.frames(dst.remaining()).and_then(|frames| {
                 let wanted = dst.remaining().min(frames.len() * FRAME_SIZE);
-                let got = self.node.session.read(&fid, at, &frames, wanted)?;
+                let got = self.node.session.server.read(&handle, at, &frames, wanted)?;
                 let mut done = 0;
                 for frame in &frames {
                     let part = (got - done).min(FRAME_SIZE);
@@ -165,7 +164,7 @@ impl ShareFile {
     fn put(&self, src: &mut UserBuf, offset: Option<u64>) -> Result<(usize, u64), Errno> {
         let appender = if offset.is_none() { self.appender() } else { None };
         let appends = appender.is_some();
-        let fid = appender.map_or_else(|| self.fid(), Ok)?;
+        let handle = appender.map_or_else(|| self.handle(), Ok)?;
         let mut at = offset.unwrap_or(0);
         if at.checked_add(src.remaining() as u64).is_none_or(|end| end > MAX_SIZE) {
             return Err(Errno::FBIG);
@@ -185,7 +184,8 @@ impl ShareFile {
                         break;
                     }
                 }
-                let (written, end) = self.put_frames(&fid, appends, (&frames, taken), offset.map(|_| at))?;
+                let (written, end) =
+                    self.put_frames(&handle, appends, (&frames, taken), offset.map(|_| at))?;
                 at = end;
                 Ok((written, written == taken))
             });
@@ -210,7 +210,7 @@ impl ShareFile {
     /// the server chooses the place.
     fn put_frames(
         &self,
-        fid: &Fid,
+        handle: &Handle,
         appends: bool,
         (frames, count): (&[Frame], usize),
         offset: Option<u64>,
@@ -227,7 +227,8 @@ impl ShareFile {
         let mut done = 0;
         while done < count {
             let first = done / FRAME_SIZE;
-            let written = node.session.write(fid, at + done as u64, &frames[first..], count - done, true);
+            let written =
+                node.session.server.write(handle, at + done as u64, &frames[first..], count - done, true);
             match written {
                 Ok(written) => done += written,
                 Err(error) if done == 0 => return Err(error),
@@ -291,13 +292,36 @@ impl File for ShareFile {
     fn truncate(&self, size: u64) -> Result<(), Errno> {
         self.node.set_size(size)
     }
-    fn allocate(&self, _mode: u32, _offset: u64, _len: u64) -> Result<(), Errno> {
-        // The protocol has nothing for it.
-        Err(Errno::OPNOTSUPP)
+    fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
+        let node = &*self.node;
+        let moves = mode & !FALLOC_FL_KEEP_SIZE != 0;
+        if moves {
+            // What mappings have written is not to come back over what is freed or moved.
+            node.forget_mappings(offset - offset % PAGE);
+            node.write_back(0, u64::MAX)?;
+        }
+        let _writing = node.writing.lock();
+        node.session.server.allocate(&*self.handle()?, mode, offset, len)?;
+        if let Some(cache) = node.cache_if_used().filter(|_| moves) {
+            cache.forget(offset / PAGE, u64::MAX);
+        }
+        node.note_written(0);
+        node.refresh()
+    }
+    fn seek_data(&self, offset: u64, hole: bool) -> Result<u64, Errno> {
+        self.node.write_back(0, u64::MAX)?;
+        match self.node.session.server.seek_data(&*self.handle()?, offset, hole) {
+            // All of it is data then, with a hole at its end.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                let size = self.size();
+                if offset >= size { Err(Errno::NXIO) } else { Ok(if hole { size } else { offset }) }
+            }
+            found => found,
+        }
     }
     fn sync(&self, data_only: bool) -> Result<(), Errno> {
         let written = self.node.write_back(0, u64::MAX);
-        let synced = self.node.session.tell(&Request::Sync { fid: self.fid()?.number(), data_only });
+        let synced = self.node.session.server.sync(&*self.handle()?, data_only);
         self.node.cache()?.check_errors(&self.seen_errors)?;
         written.and(synced)
     }
