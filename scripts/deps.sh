@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what building, testing and the demo need, on Debian 12. Only what is missing; asks nothing.
-# `deps.sh vhost` builds the programs that serve devices for tests (`tests/tests/vsock.rs`), in target/vhost. `deps.sh build` leaves out what only tests and measurements need, a third of it.
+# `deps.sh vhost` builds the programs that serve devices for tests (`tests/tests/vsock.rs`, `tests/tests/shares.rs`), in target/vhost. `deps.sh build` leaves out what only tests and measurements need, a third of it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -58,8 +58,19 @@ case ${1-all} in
 build) needed=$BUILD test= ;;
 all) needed=$BUILD$TEST test=1 ;;
 vhost)
+    # What virtiofsd links.
+    libraries=()
+    for library in libseccomp-dev libcap-ng-dev; do
+        dpkg -s $library >/dev/null 2>&1 || libraries+=($library)
+    done
+    if [ ${#libraries[@]} -gt 0 ]; then
+        become=()
+        [ "$(id -u)" -eq 0 ] || become=(sudo)
+        "${become[@]}" apt-get -q update
+        "${become[@]}" apt-get -q -y install --no-install-recommends "${libraries[@]}"
+    fi
     exec cargo install --locked --root "${CARGO_TARGET_DIR:-target}/vhost" --target-dir "${CARGO_TARGET_DIR:-target}/vhost/target" \
-        vhost-device-vsock@0.3.0
+        vhost-device-vsock@0.3.0 virtiofsd@1.14.0
     ;;
 *) echo 'usage: deps.sh [build|vhost]' >&2; exit 2 ;;
 esac

@@ -285,8 +285,8 @@ pub struct RunArgs {
     #[arg(short, long = "publish", value_name = "[ADDR:]HOST:GUEST[/udp]")]
     pub ports: Vec<Forward>,
 
-    /// Keep what is in a directory of the guest in a volume: a named one, made when it is first used, or an ext4 image; or share a directory of the host
-    #[arg(short, long = "volume", value_name = "NAME|./IMAGE|./DIRECTORY:PATH[:ro]", value_parser = OsStringValueParser::new().try_map(volume))]
+    /// Keep what is in a directory of the guest in a volume: a named one, made when it is first used, or an ext4 image; or share a directory of the host (by 9P, or with :virtiofs by the program virtiofsd)
+    #[arg(short, long = "volume", value_name = "NAME|./IMAGE|./DIRECTORY:PATH[:ro,cache=…,virtiofs]", value_parser = OsStringValueParser::new().try_map(volume))]
     pub volumes: Vec<Spec>,
 
     #[command(flatten)]

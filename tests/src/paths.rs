@@ -113,3 +113,11 @@ pub fn coracle() -> &'static Path {
 pub fn linux_only() -> bool {
     env::var_os("CORACLE_TEST_LINUX_ONLY").is_some()
 }
+
+/// A program that serves a device of the guest: one that `scripts/deps.sh vhost` installed, or of PATH.
+pub fn device_server(name: &str) -> Option<PathBuf> {
+    let own = target().join("vhost/bin").join(name);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name));
+    [own].into_iter().chain(found).find(|file| file.is_file())
+}

@@ -36,10 +36,7 @@ fn main() -> ExitCode {
 
 /// The program that serves the device.
 fn server() -> Option<PathBuf> {
-    let own = paths::target().join("vhost/bin/vhost-device-vsock");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join("vhost-device-vsock"));
-    [own].into_iter().chain(found).find(|file| file.is_file())
+    paths::device_server("vhost-device-vsock")
 }
 
 /// A directory of the test's own.

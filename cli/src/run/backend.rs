@@ -68,6 +68,14 @@ impl Backend {
         Ok(Backend { child, control, stream })
     }
 
+    /// The connection once more, which is not inherited.
+    ///
+    /// # Errors
+    /// If there are too many open files.
+    pub fn stream(&self) -> std::io::Result<UnixStream> {
+        self.stream.try_clone()
+    }
+
     /// The number of the connection.
     pub fn fd(&self) -> RawFd {
         self.stream.as_raw_fd()

@@ -155,6 +155,9 @@ pub fn start(
     let to_guest = to_guest.ok_or_else(|| Error::new("the guest has no control port"))?;
     let from_guest = to_guest.try_clone().map_err(fail)?;
     let guest = Arc::new(Guest::new(&child, to_guest, plan.has_writable_volumes()));
+    for served in &plan.served {
+        served.watch(&guest).map_err(fail)?;
+    }
     let run = Run { guest: Arc::clone(&guest), terminal: Arc::clone(&terminal) };
     let result = run.accompany(&mut child, File::from(OwnedFd::from(log)), from_guest, ours, signals, hooks);
     // Only now: it is the terminal that errors are shown on.

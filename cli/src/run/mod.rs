@@ -21,6 +21,7 @@ mod stop;
 mod streams;
 mod supervise;
 mod terminal;
+mod virtiofsd;
 mod vsock;
 
 pub use control::show;

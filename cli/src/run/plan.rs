@@ -10,6 +10,7 @@ use coracle_control::Window;
 use coracle_image::Mode;
 use coracle_image::cmdline::{CommandLine, Console, Control, ImagePlace, IpSetting, Port};
 
+use super::virtiofsd::Served;
 use super::vsock::Device;
 use crate::args::DiskInterface;
 use crate::args::{ConsoleKind, Machine};
@@ -80,6 +81,8 @@ pub struct Plan {
     pub disk_interface: DiskInterface,
     /// Directories of the host.
     pub shares: Vec<Shared>,
+    /// What serves some of them.
+    pub served: Vec<Served>,
     /// The socket device.
     pub vsock: Option<Device>,
     /// Words for the kernel, as far as they do not follow from the machine.
@@ -215,7 +218,7 @@ impl Plan {
 
     /// Whether other programs than QEMU have the guest's memory: then it is one file in memory.
     pub fn shares_memory(&self) -> bool {
-        self.vsock.as_ref().is_some_and(Device::shares_memory)
+        self.vsock.as_ref().is_some_and(Device::shares_memory) || !self.served.is_empty()
     }
 
     /// Whether the machine has I/O ports.
@@ -297,8 +300,11 @@ impl Plan {
         if let Some(file) = &self.image_disk {
             self.disk((file, IMAGE_SERIAL, true), DiskInterface::Virtio, &mut out);
         }
-        for shared in &self.shares {
+        for shared in self.shares.iter().filter(|shared| !shared.by_virtiofs) {
             self.directory(shared, &mut out);
+        }
+        for served in &self.served {
+            out.0.extend(served.arguments(self.bus()));
         }
         if let Some(device) = &self.vsock {
             out.0.extend(device.arguments(self.bus()));
@@ -369,7 +375,7 @@ impl Plan {
         out.put(&["-device", &format!("{device},drive={serial},serial={serial}")]);
     }
 
-    /// A directory of the host. Owners are kept if QEMU can set them; else all that the guest makes belongs to QEMU's user. `multidevs`: files of
+    /// A directory of the host that QEMU itself serves. Owners are kept if QEMU can set them; else all that the guest makes belongs to QEMU's user. `multidevs`: files of
     /// different file systems of the host have different numbers.
     fn directory(&self, shared: &Shared, out: &mut Words) {
         let tag = String::from_utf8_lossy(&shared.share.tag);

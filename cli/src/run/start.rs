@@ -17,7 +17,7 @@ use super::stop::GRACE;
 use super::streams::Streams;
 use super::supervise::{Attempt, Life, Restart};
 use super::vsock::Device;
-use super::{detach, health, host, secrets};
+use super::{detach, health, host, secrets, virtiofsd};
 use crate::arch::Arch;
 use crate::args::{ConsoleKind, DiskInterface, HealthArgs, Log, Machine, RunArgs};
 use crate::bytes;
@@ -170,6 +170,7 @@ fn run_once(args: &RunArgs, attempt: Attempt, life: &mut Life) -> Result<Outcome
     let in_memory: Vec<_> = settings.run.tmpfs.iter().chain(&args.storage.tmpfs).cloned().collect();
     plan.words.tmpfs = volume::tmpfs::in_order(&in_memory, &plan.volumes)?;
     volume::share::check_places(&shares, &plan.volumes, &plan.words.tmpfs)?;
+    plan.served = virtiofsd::serve(&shares, args.dry_run)?;
     plan.shares = shares;
     if let Some(wish) = args.vsock.as_ref().or(settings.run.vsock.as_ref()) {
         plan.vsock = Some(Device::attach(wish, args.dry_run)?);
@@ -483,6 +484,7 @@ fn plan(
         volumes: Vec::new(),
         disk_interface: args.storage.disk_interface,
         shares: Vec::new(),
+        served: Vec::new(),
         vsock: None,
         console: args.console,
         host_loopback: args.host_loopback,

@@ -16,6 +16,8 @@ pub struct Shared {
     pub directory: PathBuf,
     /// Nothing may be changed.
     pub read_only: bool,
+    /// The program virtiofsd serves it, and not QEMU by 9P.
+    pub by_virtiofs: bool,
     /// What the kernel mounts.
     pub share: Share,
 }
@@ -27,10 +29,10 @@ pub struct Shared {
 pub fn split(specs: Vec<Spec>) -> Result<(Vec<Spec>, Vec<Shared>)> {
     let is_directory = |spec: &Spec| matches!(&spec.source, Source::File(path) if path.is_dir());
     let (mut directories, volumes): (Vec<Spec>, Vec<Spec>) = specs.into_iter().partition(is_directory);
-    if let Some(Spec { source, .. }) = volumes.iter().find(|spec| spec.cache.is_some()) {
+    if let Some(Spec { source, .. }) = volumes.iter().find(|spec| spec.cache.is_some() || spec.by_virtiofs) {
         return Err(Error::new(format!("`{source}` is no directory of the host"))
-            .why("`cache=` says how long a guest believes what it knows of one")
-            .help("leave it out, or give a directory: -v ./directory:/path:cache=none"));
+            .why("`cache=` says how long a guest believes what it knows of one, and `virtiofs` how it is shared")
+            .help("leave them out, or give a directory: -v ./directory:/path:cache=none"));
     }
     // What lies in another comes after it.
     directories.sort_by(|a, b| a.path.cmp(&b.path));
@@ -50,7 +52,8 @@ pub fn split(specs: Vec<Spec>) -> Result<(Vec<Spec>, Vec<Shared>)> {
             path: path_bytes(&spec.path),
             options: options.join(",").into_bytes(),
         };
-        shared.push(Shared { directory, read_only: spec.read_only, share });
+        let (read_only, by_virtiofs) = (spec.read_only, spec.by_virtiofs);
+        shared.push(Shared { directory, read_only, by_virtiofs, share });
     }
     Ok((volumes, shared))
 }

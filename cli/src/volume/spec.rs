@@ -18,32 +18,46 @@ pub struct Spec {
     pub read_only: bool,
     /// How long the guest believes what it knows of a directory of the host: `none`, `auto` or `always`.
     pub cache: Option<String>,
+    /// A directory of the host is shared by virtio-fs, and not by 9P.
+    pub by_virtiofs: bool,
 }
 
 /// What may stand behind `cache=`.
 const CACHES: [&str; 3] = ["none", "auto", "always"];
 
+/// The options of a volume.
+#[derive(Default)]
+struct Options {
+    read_only: bool,
+    cache: Option<String>,
+    by_virtiofs: bool,
+}
+
 /// Takes the options off the end of a volume, if what stands there is nothing else.
-fn options(text: &OsStr) -> (&OsStr, bool, Option<String>) {
-    let (mut read_only, mut cache) = (false, None);
+fn options(text: &OsStr) -> (&OsStr, Options) {
     let bytes = text.as_bytes();
-    let Some(at) = bytes.iter().rposition(|&byte| byte == b':') else { return (text, read_only, cache) };
-    let Ok(words) = std::str::from_utf8(&bytes[at + 1..]) else { return (text, read_only, cache) };
-    for word in words.split(',') {
-        match (word, word.strip_prefix("cache=")) {
-            ("ro", _) => read_only = true,
-            ("rw", _) => read_only = false,
-            (_, Some(kind)) if CACHES.contains(&kind) => cache = Some(kind.to_owned()),
-            _ => return (text, false, None),
+    let at = bytes.iter().rposition(|&byte| byte == b':');
+    let read = at.and_then(|at| {
+        let mut options = Options::default();
+        for word in std::str::from_utf8(&bytes[at + 1..]).ok()?.split(',') {
+            match (word, word.strip_prefix("cache=")) {
+                ("ro", _) => options.read_only = true,
+                ("rw", _) => options.read_only = false,
+                ("virtiofs", _) => options.by_virtiofs = true,
+                ("9p", _) => options.by_virtiofs = false,
+                (_, Some(kind)) if CACHES.contains(&kind) => options.cache = Some(kind.to_owned()),
+                _ => return None,
+            }
         }
-    }
-    (OsStr::from_bytes(&bytes[..at]), read_only, cache)
+        Some((OsStr::from_bytes(&bytes[..at]), options))
+    });
+    read.unwrap_or((text, Options::default()))
 }
 
 impl Spec {
     /// A volume that takes what is changed in the image's files.
     pub fn root(source: Source) -> Self {
-        Spec { source, path: "/".into(), read_only: false, cache: None }
+        Spec { source, path: "/".into(), read_only: false, cache: None, by_virtiofs: false }
     }
 
     /// Reads what `-v` takes.
@@ -52,7 +66,7 @@ impl Spec {
     /// What is wrong with it, and how it is written.
     pub fn parse(text: &OsStr) -> Result<Self, String> {
         const FORM: &str = "a volume is written NAME:/path, ./disk.img:/path or ./directory:/path, with :ro behind it if it must not be changed";
-        let (text, read_only, cache) = options(text);
+        let (text, Options { read_only, cache, by_virtiofs }) = options(text);
         let Some((source, path)) = bytes::split_once(text, b':') else { return Err(FORM.to_owned()) };
         if source.is_empty() || !path.as_bytes().starts_with(b"/") {
             return Err(format!("{FORM}; the guest's path begins with a slash"));
@@ -70,7 +84,13 @@ impl Spec {
                  image's files"
                 .to_owned());
         }
-        Ok(Spec { source: Source::parse(source)?, path: clean.into_os_string(), read_only, cache })
+        Ok(Spec {
+            source: Source::parse(source)?,
+            path: clean.into_os_string(),
+            read_only,
+            cache,
+            by_virtiofs,
+        })
     }
 }
 
@@ -101,7 +121,8 @@ mod tests {
                 source: Source::Named("pgdata".to_owned()),
                 path: "/var/lib/postgresql".into(),
                 read_only: false,
-                cache: None
+                cache: None,
+                by_virtiofs: false
             }
         );
         let spec = read("./a b.img:/data:ro").unwrap();
@@ -109,6 +130,12 @@ mod tests {
         assert_eq!(read("/x/y:/z:rw").unwrap().source, Source::File("/x/y".into()));
         let spec = read("./d:/data:cache=none,ro").unwrap();
         assert_eq!((spec.path, spec.cache, spec.read_only), ("/data".into(), Some("none".to_owned()), true));
+        let spec = read("./d:/data:virtiofs,cache=always").unwrap();
+        assert_eq!(
+            (spec.path, spec.cache, spec.by_virtiofs),
+            ("/data".into(), Some("always".to_owned()), true)
+        );
+        assert!(!read("./d:/data:9p").unwrap().by_virtiofs);
         assert_eq!(read("./d:/a:b").unwrap().path, "/a:b");
         for wrong in
             ["data", "data:", "data:relative", ":/data", "data:/", "data:/a/../b", "a b:/data", "-x:/data"]
