@@ -74,7 +74,7 @@ struct Run {
     job: Option<Box<dyn FnOnce() + Send>>,
     /// CPUs that wait for an interrupt, one bit each.
     waiting: u64,
-    /// How many times a CPU has ended its wait.
+    /// How many times a CPU has ended its wait for an interrupt that had come.
     wakes: u64,
     /// The test is at its end.
     is_finished: bool,
@@ -292,17 +292,19 @@ fn wait(machine: &Machine, cpu: &Cpu) -> bool {
         }
     }
     schedule::park();
+    // It may have been woken for nothing, which a scheduler of a test's does as often as it likes.
+    let is_interrupted = cpu.is_interrupted();
     let mut run = lock(&machine.run);
     run.waiting &= !bit;
-    run.wakes += 1;
+    run.wakes += u64::from(is_interrupted);
     true
 }
 
-/// No CPU has anything to do at present, unless one has ended its wait since `wakes` was read. Returns whether the run goes on.
+/// No CPU has anything to do at present, unless one has been interrupted since `wakes` was read. Returns whether the run goes on.
 fn nothing_to_do(machine: &Machine, is_finished: bool, wakes: u64) -> bool {
     // The clock may have come to what a CPU's timer is set to while that CPU slept and others ran.
     let interrupted: Vec<_> = machine.cpus.iter().filter(|cpu| cpu.is_interrupted()).collect();
-    // A CPU ends its wait before it takes its interrupt, which may be one that was not seen here for that reason.
+    // A CPU says that it ends its wait before it takes its interrupt, which was not seen here if it has taken it meanwhile.
     if !interrupted.is_empty() || lock(&machine.run).wakes != wakes {
         interrupted.into_iter().for_each(wake);
         schedule::spin();
