@@ -1,7 +1,8 @@
 //! Servers of 9P2000.L (the crate `coracle-p9`), as Linux's v9fs uses them: QEMU's own.
 use crate::remote::carrier::{Carrier, Data, Manners, Message, frames, read_frames, small};
 use crate::remote::server::{
-    self, Attributes, Found, Handle, Kind, MAX_SIZE, Resize, Server, errno, from_timestamp, open, timestamp,
+    self, Attributes, Found, Gone, Handle, Kind, MAX_SIZE, Resize, Server, errno, from_timestamp, open,
+    timestamp,
 };
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -14,6 +15,7 @@ use coracle_fallible::prelude::*;
 use coracle_fallible::{filled, try_arc, try_box};
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_hal::sync::atomic::{AtomicU32, Ordering};
+use coracle_hal::virtio::exchanges::Exchange;
 use coracle_p9::{
     DATA_HEAD_BYTES, Entries, NO_FID, NO_TAG, Qid, REMOVE_DIRECTORY, REPLY_HEAD_BYTES, Reader, Request,
     Statistics, VERSION, change, open as create, open_reply, wanted,
@@ -22,11 +24,15 @@ use linux_raw_sys::general::{S_IFMT, XATTR_SIZE_MAX};
 
 static KIND: Kind = Kind { name: "9p", magic: 0x0102_1997, by_name: true };
 
-static MANNERS: Manners = Manners {
-    interrupt: |old, tag| small(&Request::Flush { tag: old }, tag, true),
-    farewell: |gone, tag| small(&Request::Clunk { fid: gone.number as u32 }, tag, true),
-    chooses_numbers: true,
-};
+static MANNERS: Manners = Manners { interrupt, farewell, chooses_numbers: true };
+
+fn interrupt(old: u16, tag: u16) -> Result<Exchange, Errno> {
+    small(&Request::Flush { tag: old }, tag, true)
+}
+
+fn farewell(gone: &Gone, tag: u16) -> Result<Exchange, Errno> {
+    small(&Request::Clunk { fid: gone.number as u32 }, tag, true)
+}
 
 /// The fid of the root.
 const ROOT: u32 = 0;

@@ -6,7 +6,8 @@
 //! that these could be kept with.
 use crate::remote::carrier::{Carrier, Data, HALF, Manners, Message, frames, read_frames, small};
 use crate::remote::server::{
-    self, Attributes, Found, Handle, Kind, MAX_SIZE, Resize, Server, errno, from_timestamp, open, timestamp,
+    self, Attributes, Found, Gone, Handle, Kind, MAX_SIZE, Resize, Server, errno, from_timestamp, open,
+    timestamp,
 };
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -21,25 +22,26 @@ use coracle_fuse::{
     Statistics, VERSION, change, open as flag, open_reply, option,
 };
 use coracle_hal::frame::{FRAME_SIZE, Frame};
+use coracle_hal::virtio::exchanges::Exchange;
 use linux_raw_sys::general::{S_IFMT, SEEK_DATA, SEEK_HOLE, XATTR_SIZE_MAX};
 
 static KIND: Kind = Kind { name: "virtiofs", magic: 0x6573_5546, by_name: false };
 
-static MANNERS: Manners = Manners {
-    interrupt: |old, tag| {
-        let operation = Operation::Interrupt { number: old.into() };
-        small(&Request { node: 0, operation }, tag, false)
-    },
-    farewell: |gone, tag| {
-        let operation = match gone.open {
-            Some((handle, true)) => Operation::ReleaseDirectory { handle },
-            Some((handle, false)) => Operation::Release { handle },
-            None => Operation::Forget { lookups: gone.lookups },
-        };
-        small(&Request { node: gone.number, operation }, tag, operation.has_answer())
-    },
-    chooses_numbers: false,
-};
+static MANNERS: Manners = Manners { interrupt, farewell, chooses_numbers: false };
+
+fn interrupt(old: u16, tag: u16) -> Result<Exchange, Errno> {
+    let operation = Operation::Interrupt { number: old.into() };
+    small(&Request { node: 0, operation }, tag, false)
+}
+
+fn farewell(gone: &Gone, tag: u16) -> Result<Exchange, Errno> {
+    let operation = match gone.open {
+        Some((handle, true)) => Operation::ReleaseDirectory { handle },
+        Some((handle, false)) => Operation::Release { handle },
+        None => Operation::Forget { lookups: gone.lookups },
+    };
+    small(&Request { node: gone.number, operation }, tag, operation.has_answer())
+}
 
 /// Permission bits of a mode, with set-user-ID, set-group-ID and sticky.
 const PERMISSIONS: u32 = 0o7777;

@@ -10,6 +10,7 @@ use coracle_core::fs::mount::Path;
 use coracle_core::fs::notify::{
     EVENT_ON_CHILD, FAN_EVENTS, Fan, IGNORES_FOR_GOOD, Inotify, MarkKind, ONDIR, WITH_PATHS,
 };
+use coracle_core::task::pid_space;
 use linux_raw_sys::general::*;
 
 /// Flags of fanotify_init(2). Of FAN_REPORT_*, TID and FID.
@@ -42,7 +43,7 @@ pub fn fanotify_init(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let uid = call.thread().process.credentials.lock().uid[REAL];
-    let fan = Fan { flags, open_flags, is_unprivileged };
+    let fan = Fan { flags, open_flags, is_unprivileged, seen: pid_space::seen };
     let closes = if flags & FAN_CLOEXEC != 0 { O_CLOEXEC } else { 0 };
     let waits = if flags & FAN_NONBLOCK != 0 { O_NONBLOCK } else { 0 };
     install(call, Inotify::new(uid, Some(fan))?, O_RDWR | closes | waits)

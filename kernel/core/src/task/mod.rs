@@ -4,6 +4,7 @@ pub mod call_filters;
 pub mod call_trace;
 pub mod clone;
 pub mod code;
+pub mod counted_list;
 pub mod credentials;
 pub mod debug;
 pub mod devices;

@@ -107,19 +107,6 @@ pub struct PerfEvent {
     source: PollSource,
 }
 
-/// The events that count a thread.
-#[derive(Default)]
-pub struct PerfEvents {
-    list: Mutex<Listed>,
-}
-
-#[derive(Default)]
-struct Listed {
-    events: Vec<Arc<PerfEvent>>,
-    /// The thread has ended.
-    is_over: bool,
-}
-
 /// Held while events are enabled and disabled, so that those of a group follow their leader.
 static CHANGING: Mutex<()> = Mutex::new(());
 
@@ -177,12 +164,8 @@ impl PerfEvent {
 
     /// Counts a thread, too: from here on, or if it is new from its beginning.
     fn count(self: &Arc<Self>, thread: &Arc<Thread>, is_running: bool) -> Result<(), Errno> {
-        {
-            let mut list = thread.perf.list.lock();
-            if list.is_over {
-                return Err(Errno::SRCH);
-            }
-            list.events.try_push(self.clone())?;
+        if !thread.counted.add(self.clone())? {
+            return Err(Errno::SRCH);
         }
         let mut state = self.state.lock();
         let first = if is_running { self.reading(thread) } else { Reading::default() };
@@ -307,7 +290,7 @@ impl PerfEvent {
     fn let_go(&self) {
         let shares = core::mem::take(&mut self.state.lock().shares);
         for share in &shares {
-            share.thread.perf.remove(self);
+            share.thread.counted.remove(|own| core::ptr::addr_eq(Arc::as_ptr(own), self));
         }
         let Some(leader) = &self.leader else { return };
         let mut members = leader.members.lock();
@@ -329,27 +312,21 @@ impl PerfEvent {
     }
 }
 
-impl PerfEvents {
-    fn remove(&self, event: &PerfEvent) {
-        let mut list = self.list.lock();
-        let found = list.events.iter().position(|own| core::ptr::eq(&raw const **own, event));
-        let removed = found.map(|index| list.events.swap_remove(index));
-        drop(list);
-        drop(removed);
-    }
+/// The events that count a thread.
+fn of_thread(thread: &Thread) -> impl Iterator<Item = Arc<PerfEvent>> {
+    (0..).map_while(|index| thread.counted.get(index)).filter_map(|counter| counter.downcast().ok())
+}
 
-    fn nth(&self, index: usize) -> Option<Arc<PerfEvent>> {
-        self.list.lock().events.get(index).cloned()
-    }
-
-    fn each(&self) -> impl Iterator<Item = Arc<PerfEvent>> {
-        (0..).map_while(|index| self.nth(index))
-    }
+/// Takes a thread out of the events that counted it. `is_over`: it has ended.
+fn forget(thread: &Arc<Thread>, is_over: bool) {
+    let counters = thread.counted.take(is_over);
+    let events = counters.into_iter().filter_map(|counter| counter.downcast::<PerfEvent>().ok());
+    events.for_each(|event| event.thread_ended(thread));
 }
 
 /// A thread has a child, which does not run yet: events that count children count it, as far as there is memory for that.
 pub fn inherit(child: &Arc<Thread>, parent: &Thread) {
-    for event in parent.perf.each().filter(|event| event.attributes.bits & bit::INHERIT != 0) {
+    for event in of_thread(parent).filter(|event| event.attributes.bits & bit::INHERIT != 0) {
         let _ = event.count(child, false);
     }
 }
@@ -357,10 +334,9 @@ pub fn inherit(child: &Arc<Thread>, parent: &Thread) {
 /// A thread executes a program: events that waited for that count. If the program has further rights, none does any more.
 pub fn executed(thread: &Arc<Thread>, has_more_rights: bool) {
     if has_more_rights {
-        let events = core::mem::take(&mut thread.perf.list.lock().events);
-        return events.iter().for_each(|event| event.thread_ended(thread));
+        return forget(thread, false);
     }
-    for event in thread.perf.each().filter(|event| event.attributes.bits & bit::ENABLE_ON_EXEC != 0) {
+    for event in of_thread(thread).filter(|event| event.attributes.bits & bit::ENABLE_ON_EXEC != 0) {
         let _changing = CHANGING.lock();
         event.enable(true);
     }
@@ -368,12 +344,7 @@ pub fn executed(thread: &Arc<Thread>, has_more_rights: bool) {
 
 /// A thread ends.
 pub fn ended(thread: &Arc<Thread>) {
-    let events = {
-        let mut list = thread.perf.list.lock();
-        list.is_over = true;
-        core::mem::take(&mut list.events)
-    };
-    events.iter().for_each(|event| event.thread_ended(thread));
+    forget(thread, true);
 }
 
 impl File for PerfEvent {

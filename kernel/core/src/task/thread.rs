@@ -1,10 +1,10 @@
 //! A thread of a program.
 use super::call_filters::CallFilters;
 use super::call_trace::CallTrace;
+use super::counted_list::CountedList;
 use super::debug::held::Debugged;
 use super::futex::Waiter;
 use super::later::PutOff;
-use super::perf::PerfEvents;
 use super::process::Process;
 use super::run_queue;
 use super::sched::{self, SchedState};
@@ -90,7 +90,7 @@ pub struct Thread {
     /// Its page faults that read from a file or made a page.
     pub faults: AtomicU64,
     /// What counts what it does.
-    pub perf: PerfEvents,
+    pub counted: CountedList,
     /// A debugger's part.
     pub debug: Debugged,
     /// How it is scheduled, as a word ([`Scheduling::to_word`]).
@@ -249,7 +249,7 @@ impl Thread {
             fruitless_fault: AtomicUsize::new(0),
             fruitless_faults: AtomicU32::new(0),
             faults: AtomicU64::new(0),
-            perf: PerfEvents::default(),
+            counted: CountedList::default(),
             debug: Debugged::default(),
             scheduling: AtomicU32::new(Scheduling::default().to_word()),
         })?;

@@ -6,7 +6,6 @@ use crate::fs::handle;
 use crate::fs::mount::Path;
 use crate::fs::open::open_unnoticed;
 use crate::mm::user_buf::UserBuf;
-use crate::task::pid_space;
 use alloc::sync::Arc;
 use linux_raw_sys::general as abi;
 
@@ -49,6 +48,8 @@ pub struct Fan {
     pub open_flags: u32,
     /// It was made without CAP_SYS_ADMIN: it learns nothing of other processes.
     pub is_unprivileged: bool,
+    /// A process's number as the caller sees it (pid_namespaces(7)).
+    pub seen: fn(i32) -> i32,
 }
 
 /// What an event is of.
@@ -127,8 +128,7 @@ impl Fan {
         }
         let process = event.cookie as i32;
         let is_own = || crate::this::with(|thread| thread.process.pid == process);
-        let seen =
-            if process == 0 || self.is_unprivileged && !is_own() { 0 } else { pid_space::seen(process) };
+        let seen = if process == 0 || self.is_unprivileged && !is_own() { 0 } else { (self.seen)(process) };
         let head = [len as u32, VERSION | (HEADER as u32) << 16, event.mask, 0, fd, seen as u32];
         words[..head.len()].copy_from_slice(&head);
         let mut bytes = [0; HEADER + FID_BYTES];
