@@ -54,9 +54,10 @@ fn start(shared: &Shared, is_shown: bool) -> Result<Served> {
                 command.arg("--readonly");
             }
             if !rustix::process::geteuid().is_root() {
-                // It can make files of its own user alone, to whom all owners that the guest chooses are mapped.
-                const ALL_IDS: &str = "squash-guest:0:0:4294967295";
-                command.args(["--translate-uid", ALL_IDS, "--translate-gid", ALL_IDS]);
+                // It can make files of its own user alone, for whom it takes all owners that the guest chooses.
+                let all_to = |id: u32| format!("squash-guest:0:{id}:{}", u32::MAX);
+                command.arg("--translate-uid").arg(all_to(rustix::process::geteuid().as_raw()));
+                command.arg("--translate-gid").arg(all_to(rustix::process::getegid().as_raw()));
             }
             command
         })
