@@ -79,6 +79,16 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "SIGCONT makes a process tell its parent by SIGCHLD, which makes none tell any",
     },
     Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_core::task::perf::PerfEvent>",
+        times: 1,
+        reason: "an event keeps its leader, which has none, and threads, which keep no event when they have ended",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_core::task::thread::Thread>",
+        times: 0,
+        reason: "a thread that goes has ended, and its list of events that count it is empty since then",
+    },
+    Recursion {
         prefix: "core::ptr::drop_in_place<coracle_core::task::futex::Waiter>",
         times: 1,
         reason: "a waiter that leaves its list has let go of the one behind it",

@@ -50,6 +50,14 @@ enum Data {
     Urgent,
 }
 
+impl Data {
+    /// Data that are not urgent, by the flags of send(2).
+    #[inline]
+    const fn of(flags: u32) -> Data {
+        if flags & n::MSG_MORE != 0 { Data::MoreComes } else { Data::Plain }
+    }
+}
+
 /// Announcements of a socket that the engine forgot; nobody will make any.
 static SILENT: PollSource = PollSource::new();
 
@@ -289,14 +297,12 @@ impl TcpFile {
         if flags & MSG_FASTOPEN != 0 {
             return Err(Errno::OPNOTSUPP);
         }
-        if flags & MSG_ZEROCOPY != 0 {
-            let sent = self.send(src, None, flags & !MSG_ZEROCOPY, None)?;
-            if sent > 0 {
-                self.common.zerocopy.sent(self.source());
-            }
-            return Ok(sent);
+        let data = if flags & n::MSG_OOB != 0 { Data::Urgent } else { Data::of(flags) };
+        let sent = self.send_all(src, flags & n::MSG_DONTWAIT != 0, data)?;
+        if flags & MSG_ZEROCOPY != 0 && sent > 0 {
+            self.common.zerocopy.sent(self.source());
         }
-        self.send_all(src, flags & n::MSG_DONTWAIT != 0, Data::Urgent)
+        Ok(sent)
     }
 
     /// The urgent byte (MSG_OOB, tcp(7)). EINVAL if there is none; never waits.
@@ -546,8 +552,7 @@ impl Socket for TcpFile {
         if flags & (n::MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN) != 0 {
             return self.send_special(src, flags);
         }
-        let data = if flags & n::MSG_MORE != 0 { Data::MoreComes } else { Data::Plain };
-        self.send_all(src, flags & n::MSG_DONTWAIT != 0, data)
+        self.send_all(src, flags & n::MSG_DONTWAIT != 0, Data::of(flags))
     }
 
     #[inline]

@@ -33,7 +33,11 @@ impl FileSystem {
         settle: &mut dyn FnMut() -> bool,
     ) -> Result<bool> {
         if !self.is_committed(inode, data_only) || self.check_writable().is_err() {
-            return self.commit_after(settle);
+            let is_settled = self.commit_after(settle)?;
+            if !is_settled {
+                self.lose_begun()?;
+            }
+            return Ok(is_settled);
         }
         // What was written went over blocks that the file had.
         let is_settled = settle();

@@ -26,7 +26,8 @@ impl FileSystem {
     }
 
     /// The same, where the caller [has begun](FileSystem::begin_write) to write bytes of files: `settle` waits for that, and says
-    /// whether they are with the disk. It is called once, unless there is an error before. False: they are not; nothing was committed, and what the files got for them reads as zeroes.
+    /// whether they are with the disk. It is called once, unless there is an error before. False: they are not, and nothing was committed: what
+    /// the files got for them [is to be taken back](FileSystem::lose_begun).
     pub(crate) fn commit_after(&mut self, settle: &mut dyn FnMut() -> bool) -> Result<bool> {
         match self.access {
             Access::Writable => {}
@@ -52,7 +53,6 @@ impl FileSystem {
             None => Ok(false),
         };
         if !self.aborting(committed)? {
-            self.lose_begun()?;
             return Ok(false);
         }
         self.end_transaction(self.journal.is_some());

@@ -312,6 +312,14 @@ impl PerfEvent {
     }
 }
 
+fn turn_on(event: &PerfEvent) {
+    event.enable(true);
+}
+
+fn turn_off(event: &PerfEvent) {
+    event.enable(false);
+}
+
 /// The events that count a thread.
 fn of_thread(thread: &Thread) -> impl Iterator<Item = Arc<PerfEvent>> {
     (0..).map_while(|index| thread.counted.get(index)).filter_map(|counter| counter.downcast().ok())
@@ -359,8 +367,8 @@ impl File for PerfEvent {
 
     fn ioctl(&self, command: u32, argument: usize) -> SysResult {
         let change: fn(&PerfEvent) = match command {
-            ENABLE => |event| event.enable(true),
-            DISABLE => |event| event.enable(false),
+            ENABLE => turn_on,
+            DISABLE => turn_off,
             RESET => PerfEvent::reset,
             GET_ID => return user::write_u64(argument, self.id).map(|()| 0),
             // Nothing is sampled.

@@ -181,7 +181,7 @@ impl Carrier {
     }
 
     /// Carries data: `frames` are read from or written to by the server, up to `count` bytes. `head` has room for the request, and
-    /// `answer` is as long as the head of the answer; `read` takes that, how much the server wrote, and the tag, and returns how many bytes
+    /// `answer` is as long as the head of the answer; `read_head` takes that, how much the server wrote, and the tag, and returns how many bytes
     /// of data that means.
     #[inline(never)]
     pub fn carry_data(
@@ -190,7 +190,7 @@ impl Carrier {
         (data, frames, count): (Data, &[Frame], usize),
         answer: &mut [u8],
         gives_up: bool,
-        read: ReadHead<'_>,
+        read_head: ReadHead<'_>,
     ) -> Result<usize, Errno> {
         self.settle();
         let frames = frames.get(..count.div_ceil(FRAME_SIZE)).ok_or(Errno::INVAL)?;
@@ -209,7 +209,7 @@ impl Carrier {
             self.exchange(Exchange { frames: all, sent, received }, tag, gives_up).and_then(|written| {
                 let here = written.min(answer.len());
                 first.read(at, &mut answer[..here]);
-                let done = read(&answer[..here], written, tag)?;
+                let done = read_head(&answer[..here], written, tag)?;
                 // Of what was not written, nothing may be taken for data.
                 let most = match data {
                     Data::Sent => count,

@@ -86,6 +86,23 @@ impl Node {
         }
     }
 
+    /// A regular file. Apart from the others, which may need the stack that this takes.
+    #[inline(never)]
+    fn open_file(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
+        let handle = self.open_regular(flags)?;
+        Ok(try_arc(ShareFile::new(self, place, flags, handle)?)?)
+    }
+
+    #[inline(never)]
+    fn open_pipe(&self, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
+        if self.pipe.get().is_none() {
+            let new = Pipe::named()?;
+            self.pipe.call_once(|| new);
+        }
+        let pipe = self.pipe.get().ok_or(Errno::NOMEM)?;
+        Pipe::open(pipe, flags, self.metadata().stat(), place)
+    }
+
     /// Opens a regular file on the server.
     fn open_regular(&self, flags: u32) -> Result<Arc<Handle>, Errno> {
         let (server_flags, reads, writes) = ShareFile::server_flags(flags);
@@ -295,19 +312,9 @@ impl Inode for Node {
     fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
         match self.kind_bits() {
             S_IFDIR => Ok(try_arc(DirectoryFile::new(place))?),
-            S_IFREG => {
-                let handle = self.open_regular(flags)?;
-                Ok(try_arc(ShareFile::new(self, place, flags, handle)?)?)
-            }
+            S_IFREG => self.open_file(place, flags),
             S_IFLNK => Err(Errno::LOOP),
-            S_IFIFO => {
-                if self.pipe.get().is_none() {
-                    let new = Pipe::named()?;
-                    self.pipe.call_once(|| new);
-                }
-                let pipe = self.pipe.get().ok_or(Errno::NOMEM)?;
-                Pipe::open(pipe, flags, self.metadata().stat(), place)
-            }
+            S_IFIFO => self.open_pipe(place, flags),
             S_IFCHR => dev::open(self.known_metadata().rdev, place, flags),
             S_IFBLK => special::open(self.known_metadata().rdev, place, flags),
             _ => Err(Errno::NXIO),
