@@ -86,7 +86,7 @@ const ET_DYN: u16 = 3;
 const EM_386: u16 = 3;
 const EM_ARM: u16 = 40;
 const EM_X86_64: u16 = 62;
-const EM_AARCH64: u16 = 183;
+const EM_RISCV: u16 = 243;
 
 #[test]
 fn a_file_that_is_no_elf() {
@@ -116,11 +116,11 @@ fn what_is_no_file() {
 #[test]
 fn a_program_for_another_machine() {
     let place = Place::new();
-    place.file("arm64", elf_header(2, EM_AARCH64, ET_EXEC));
+    place.file("riscv", elf_header(2, EM_RISCV, ET_EXEC));
     fails(
-        &place.coracle(&["build", "./arm64"]),
+        &place.coracle(&["build", "./riscv"]),
         FAILED,
-        &["is a program for AArch64", "x86-64 only", "amd64"],
+        &["is a program for RISC-V", "x86-64 and for aarch64", "arm64"],
     );
     place.file("arm", elf_header(1, EM_ARM, ET_EXEC));
     fails(&place.coracle(&["run", "./arm"]), NOT_INVOKED, &["is a program for 32-bit Arm"]);

@@ -8,11 +8,18 @@ use syscalls::aarch64::Sysno;
 use super::calls;
 use crate::arch::Arch;
 
+/// Calls that are called otherwise in the list of aarch64 than in the table, and by strace(1).
+const OTHER_NAMES: [(&str, &str); 1] = [("newfstatat", "fstatat")];
+
 /// Numbers on aarch64 by those on x86-64; `None`: there is no such call.
 fn aarch64() -> &'static [Option<u16>] {
     static NUMBERS: OnceLock<Vec<Option<u16>>> = OnceLock::new();
     NUMBERS.get_or_init(|| {
-        let named = |number| Sysno::iter().find(|other| Some(other.name()) == calls::name(number));
+        let named = |number| {
+            let name = calls::name(number)?;
+            let other = OTHER_NAMES.iter().find(|(own, _)| *own == name).map_or(name, |(_, other)| *other);
+            Sysno::iter().find(|call| call.name() == other)
+        };
         (0..CALLS).map(|number| named(number).and_then(|found| u16::try_from(found.id()).ok())).collect()
     })
 }
