@@ -118,6 +118,8 @@ impl VirtioConsole {
     pub fn open(&self, port: &Port) {
         if let Some(control) = &self.control {
             control.send(port.number(), Event::PortOpen, 1);
+            // QEMU looks for what its side of the port has to send when it is told of buffers (7.2; else when something else wakes it).
+            port.tell_of_buffers();
         }
     }
 

@@ -254,6 +254,11 @@ impl Port {
         }
     }
 
+    /// Tells the device once more that there are buffers for what is to come.
+    pub fn tell_of_buffers(&self) {
+        self.input.lock().half.doorbell.ring();
+    }
+
     /// Hands what has come to `sink` as long as that says that it has room, and asks for an interrupt with what comes
     /// next. `sink` takes all bytes that it is given.
     pub fn take_input(&self, mut room: bool, mut sink: impl FnMut(&[u8]) -> bool) {

@@ -83,9 +83,12 @@ impl Channel {
         }
     }
 
-    /// Has requests answered by `server` from now on.
+    /// Has requests answered by `server` from now on, and those that have come before.
     pub fn serve_by(&self, server: &'static dyn Server) {
         self.server.call_once(|| server);
+        if self.has_request() {
+            server.requested(self);
+        }
     }
 
     /// Where requests are announced.
