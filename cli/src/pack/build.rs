@@ -192,7 +192,9 @@ pub fn assemble(
         return Err(missing_library(first, missing.len() - 1));
     }
     let jobs = settings.cron.iter().map(|job| job.compile(&root)).collect::<Result<Vec<_>>>()?;
-    let job_files = jobs.iter().filter(|_| !is_whole).flat_map(|job| &job.files).map(|file| file.as_os_str());
+    // A tree has its own programs already.
+    let is_added = |file: &&PathBuf| !is_whole || root.locate(file).is_none();
+    let job_files = jobs.iter().flat_map(|job| &job.files).filter(is_added).map(|file| file.as_os_str());
     for spec in settings.add.iter().map(OsString::as_os_str).chain(job_files) {
         collector.add(spec)?;
     }

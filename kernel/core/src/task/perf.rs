@@ -60,7 +60,7 @@ const GET_ID: u32 = 0x8008_2407;
 /// In the argument: all of the group are meant.
 const WHOLE_GROUP: usize = 1;
 
-/// Who may count what (/proc/sys/kernel/perf_event_paranoid): from 2 on, what happens in the kernel needs CAP_PERFMON.
+/// The right to count (/proc/sys/kernel/perf_event_paranoid): from 2 on, what happens in the kernel needs CAP_PERFMON.
 pub static PARANOID: AtomicU32 = AtomicU32::new(2);
 
 /// What perf_event_open(2) asks for.

@@ -246,7 +246,7 @@ impl Share {
         self.is_broken.load(Ordering::Acquire)
     }
 
-    /// Nothing serves it any more: who waits for it need wait no longer.
+    /// Nothing serves it any more: threads that wait for it go on, with an error.
     pub fn abandon(&self) {
         self.is_broken.store(true, Ordering::Release);
         for line in self.lines() {

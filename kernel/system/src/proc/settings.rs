@@ -74,7 +74,7 @@ fn set_ping_groups(bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Who may count what (perf_event_open(2)). EINVAL.
+/// The right to count events (perf_event_open(2)). EINVAL.
 fn set_paranoid(_: &(), bytes: &[u8]) -> Result<(), Errno> {
     let text = core::str::from_utf8(bytes.trim_ascii()).map_err(|_| Errno::INVAL)?;
     let level: i32 = text.parse().map_err(|_| Errno::INVAL)?;
