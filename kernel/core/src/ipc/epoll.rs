@@ -126,8 +126,10 @@ impl Ready {
     fn push(&self, member: &Arc<Member>) {
         let waiter = {
             let mut state = self.state.lock();
-            // Room was made when the member was added.
-            state.incoming.push_reserved(member.clone());
+            // Room was made when the member was added. A set that was closed since has none, and reports nothing.
+            if state.incoming.len() < state.incoming.capacity() {
+                state.incoming.push_reserved(member.clone());
+            }
             state.waiters.pop()
         };
         if let Some(thread) = waiter {
