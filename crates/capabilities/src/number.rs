@@ -46,6 +46,8 @@ pub const SYS_TIME: u32 = 25;
 pub const SYS_TTY_CONFIG: u32 = 26;
 /// Make device files.
 pub const MKNOD: u32 = 27;
+/// CAP_LEASE: leases of other users' files.
+pub const LEASE: u32 = 28;
 /// Who logged in, once it is set.
 pub const AUDIT_CONTROL: u32 = 30;
 /// Set capabilities of files.

@@ -5,6 +5,7 @@ use super::seals;
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::file::{File, OpenFile};
+use coracle_core::fs::leases;
 use coracle_core::fs::locks::{self, Kind};
 use coracle_core::fs::notify;
 use coracle_core::fs::signal_io::Owner;
@@ -14,7 +15,7 @@ use coracle_core::mm::user;
 use coracle_core::task::later;
 use coracle_core::task::{pid_space, process};
 use coracle_fallible::{Text, try_arc, try_arc_bytes};
-use coracle_fs::memory::{MemoryFile, Node};
+use coracle_fs::memory::{MemoryFile, Node, SecretFile};
 use coracle_ipc::unix;
 use coracle_system::root::nameless_fs;
 use coracle_vfs_core::locks::Lock;
@@ -155,6 +156,8 @@ pub fn fcntl(call: &Call) -> SysResult {
         }
         F_GETSIG => Ok(open.signal_io.signal() as usize),
         F_NOTIFY => notify::request(&open, call.thread().process.pid, fd, argument).map(|()| 0),
+        F_SETLEASE => leases::set(&open, fd, argument).map(|()| 0),
+        F_GETLEASE => leases::get(&open).map(|kind| kind as usize),
         F_SETSIG => open.signal_io.set_signal(argument).map(|()| 0),
         _ => Err(Errno::INVAL),
     }
@@ -344,4 +347,13 @@ pub fn memfd_create(call: &Call) -> SysResult {
     let label = try_arc_bytes(label.as_bytes())?;
     let close_on_exec = if flags & MFD_CLOEXEC != 0 { O_CLOEXEC } else { 0 };
     install(call, try_arc(MemoryFile::nameless(node, label)?)?, O_RDWR | close_on_exec)
+}
+
+/// memfd_secret(2).
+pub fn memfd_secret(call: &Call) -> SysResult {
+    let flags = call.u32(0);
+    if flags & !O_CLOEXEC != 0 {
+        return Err(Errno::INVAL);
+    }
+    install(call, SecretFile::new(nameless_fs()?)?, O_RDWR | flags)
 }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access;
 use coracle_core::fs::file::OpenFile;
+use coracle_core::fs::leases;
 use coracle_core::fs::notify;
 use coracle_core::fs::size_limit;
 use coracle_core::fs::walk::{self, Follow};
@@ -418,6 +419,7 @@ pub fn truncate(call: &Call) -> SysResult {
     found.path.check_writable()?;
     access::check(&*found.path.inode, access::WRITE)?;
     size_limit::check(found.path.inode.metadata().size, size)?;
+    leases::truncated(found.path.inode.identity())?;
     found.path.inode.truncate(size)?;
     notify::truncated(&found);
     Ok(0)
@@ -433,8 +435,8 @@ pub(super) fn allocate_open(open: &OpenFile, mode: u32, at: i64, len: i64) -> Sy
     if len == 0 {
         return Err(Errno::INVAL);
     }
-    if !open.seekable {
-        return Err(if open.file.poll_source().is_some() { Errno::SPIPE } else { Errno::NODEV });
+    if !open.seekable && open.file.poll_source().is_some() {
+        return Err(Errno::SPIPE);
     }
     if mode & FALLOC_FL_KEEP_SIZE == 0 {
         size_limit::check(open.file.size(), at.saturating_add(len))?;
@@ -691,7 +693,10 @@ pub fn vmsplice(call: &Call) -> SysResult {
     let mut buffer = vector(&mut pieces, call.usize(1), call.usize(2))?;
     let nonblock = call.u32(3) & SPLICE_NONBLOCK != 0 || open.nonblock();
     match open.check_writable() {
-        Ok(()) => with_sigpipe(write_what_fits(pipe, &mut buffer, nonblock)),
+        Ok(()) => {
+            buffer.check_not_secret()?;
+            with_sigpipe(write_what_fits(pipe, &mut buffer, nonblock))
+        }
         Err(_) => open.file.read(&mut buffer, 0, nonblock),
     }
 }

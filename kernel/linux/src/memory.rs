@@ -14,6 +14,7 @@ use coracle_core::mm::shared::SharedAnonymous;
 use coracle_core::mm::user::{self, Access};
 use coracle_core::mm::vma::{Backing, LOCKS, Vma, VmaFlags};
 use coracle_core::task::{long_call, look_into};
+use coracle_fs::memory::SecretFile;
 use coracle_hal::paging::{Prot, USER_END};
 use coracle_hal::sync::atomic::Ordering::*;
 use coracle_hal::{boot, cpu};
@@ -115,6 +116,13 @@ pub fn mmap(call: &Call) -> SysResult {
                 return Err(Errno::PERM);
             }
             vma.flags |= VmaFlags::NEVER_EXEC;
+        }
+        if open.file.as_any().is::<SecretFile>() {
+            if !shared {
+                return Err(Errno::INVAL);
+            }
+            vma.flags |= VmaFlags::SECRET | VmaFlags::LOCKED | VmaFlags::DONT_DUMP;
+            call.thread().process.memory().expect_secrets();
         }
         let writable = open.check_writable().is_ok();
         if shared && !writable {

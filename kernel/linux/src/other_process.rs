@@ -91,6 +91,7 @@ fn copy(call: &Call, writes: bool) -> SysResult {
             }
             let (Some((here, room)), Some((there, len))) = (own.next()?, other.next()?) else { return Ok(0) };
             let part = &mut chunk[..room.min(len).min(CHUNK)];
+            memory.check_not_secret(there, part.len()).map_err(|_| Errno::FAULT)?;
             if writes {
                 user::read(part, here)?;
                 memory.write(there, part).map_err(|_| Errno::FAULT)?;

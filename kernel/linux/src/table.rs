@@ -94,7 +94,7 @@ system_calls! {
     32 dup(fd) -> fd super::descriptor::dup, "all";
     33 dup2(fd, new_fd) -> fd super::descriptor::dup2, "all";
     40 sendfile(file, fd, &offset_cell, len) super::file::sendfile, "from files; bytes of the image are handed over in place";
-    72 fcntl(fd, fcntl_command, fcntl_argument) -> fd super::descriptor::fcntl, "descriptors, status flags, record locks of processes and descriptions, pipe sizes, seals, SIGIO and other signals (F_SETOWN, F_SETSIG), signals of changes in directories (F_NOTIFY); no leases";
+    72 fcntl(fd, fcntl_command, fcntl_argument) -> fd super::descriptor::fcntl, "descriptors, status flags, record locks of processes and descriptions, pipe sizes, seals, SIGIO and other signals (F_SETOWN, F_SETSIG), signals of changes in directories (F_NOTIFY), leases";
     73 flock(fd, flock_operation) super::descriptor::flock, "all";
     74 fsync(fd) super::file::fsync, "all; files in memory need none";
     75 fdatasync(fd) super::file::fdatasync, "all";
@@ -191,6 +191,7 @@ system_calls! {
     306 syncfs(fd) super::file::syncfs, "all";
     316 renameat2(dirfd, &path, dirfd, &path, rename_flags) super::path::renameat2, "RENAME_NOREPLACE, RENAME_EXCHANGE";
     319 memfd_create(&string, memfd_flags) -> file super::descriptor::memfd_create, "with seals; no huge pages";
+    447 memfd_secret(fd_flags) -> file super::descriptor::memfd_secret, "all";
     326 copy_file_range(file, &offset_cell, file, &offset_cell, len, number) super::file::copy_file_range, "all";
     327 preadv2(fd, &iovecs, count, offset, offset, rw_flags) super::file::preadv2, "all but RWF_ATOMIC and RWF_DONTCACHE";
     328 pwritev2(fd, &iovecs, count, offset, offset, rw_flags) super::file::pwritev2, "all but RWF_ATOMIC and RWF_DONTCACHE; RWF_NOWAIT on streams";

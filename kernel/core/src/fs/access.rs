@@ -109,6 +109,11 @@ pub fn check_owner(inode: &dyn Inode) -> Result<(), Errno> {
     granted(ask(&file, |caller| caller.owns(&file)), Errno::PERM)
 }
 
+/// Whether the program's own user (its file system id) is this one.
+pub fn is_callers(uid: u32) -> bool {
+    crate::this::with(|thread| thread.process.credentials.lock().uid[FILE_SYSTEM] == uid)
+}
+
 /// EPERM unless link(2) may give the file a further name.
 pub fn check_link(inode: &dyn Inode) -> Result<(), Errno> {
     let file = owned(inode);

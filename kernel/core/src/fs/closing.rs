@@ -5,8 +5,8 @@
 //!
 //! What is needed for that is allocated with the description, so that its end takes no memory.
 use super::file::{File, description_bounds, is_short_for};
-use super::locks;
 use super::signal_io::SignalIo;
+use super::{leases, locks};
 use crate::errno::Errno;
 use crate::ipc::poll::Watching;
 use crate::task::later::{self, Later, Link};
@@ -149,6 +149,7 @@ impl Later for Rest {
             member.forget();
         }
         locks::description_closed(&*file, identity(&self));
+        leases::description_closed(&*file, identity(&self));
         file.closed();
     }
     fn link(&mut self) -> &mut Link {

@@ -406,6 +406,10 @@ pub trait File: Send + Sync + Any {
     fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
         Ok(None)
     }
+    /// How many open files can only read the regular file, and how many can write to it; `None` where nobody may have a lease of it.
+    fn openers(&self) -> Option<[u32; 2]> {
+        None
+    }
     /// Lists a directory from position `from` on, until `emit` gives false.
     fn list(&self, from: u64, emit: EmitEntry) -> Result<(), Errno> {
         let _ = (from, emit);

@@ -11,7 +11,7 @@ use coracle_sorted_map::SortedMap;
 use coracle_vfs_core::locks::{Lock, Locks};
 
 /// Which file: device and inode number.
-type FileId = (u64, u64);
+pub(super) type FileId = (u64, u64);
 
 /// The two kinds of lock, which don't see each other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,7 +48,8 @@ static LOCKED: AtomicUsize = AtomicUsize::new(0);
 /// Told whenever locks are released.
 static RELEASED: PollSource = PollSource::new();
 
-fn file_id(file: &dyn File) -> Result<FileId, Errno> {
+/// Which file it is.
+pub(super) fn file_id(file: &dyn File) -> Result<FileId, Errno> {
     match file.place() {
         Some(place) => Ok(place.path.inode.identity()),
         None => file.stat().map(|stat| (stat.st_dev, stat.st_ino)),

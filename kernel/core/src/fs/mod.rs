@@ -6,6 +6,7 @@ pub mod descriptors;
 pub mod file;
 pub mod handle;
 pub mod inode;
+pub mod leases;
 pub mod locks;
 pub mod mount;
 pub mod mount_space;

@@ -3,6 +3,7 @@ use super::access;
 use super::context::FsContext;
 use super::file::{File, OpenFile};
 use super::inode::{Inode, NewNode, give_to_caller};
+use super::leases;
 use super::mount::{MountFlags, Path, Place};
 use super::notify;
 use super::walk::{self, Bounds, Follow, Node};
@@ -142,6 +143,7 @@ pub fn open_place(place: Place, flags: u32, truncates: bool) -> Result<Arc<OpenF
         place.path.inode.clone().open(place, flags)?
     };
     let open = OpenFile::new(file, flags & !OPENING_FLAGS)?;
+    leases::opened(&open)?;
     if flags & O_PATH == 0 {
         notify::opened(&open);
     }
@@ -183,10 +185,12 @@ fn reopen(file: &Arc<dyn File>, flags: u32) -> Result<Arc<OpenFile>, Errno> {
         Some(again) => again?,
         None => file.clone(),
     };
-    if flags & O_TRUNC != 0 && again.seekable() {
-        again.truncate(0)?;
+    let open = OpenFile::new(again, flags & !OPENING_FLAGS)?;
+    leases::opened(&open)?;
+    if flags & O_TRUNC != 0 && open.seekable {
+        open.file.truncate(0)?;
     }
-    OpenFile::new(again, flags & !OPENING_FLAGS)
+    Ok(open)
 }
 
 /// O_TMPFILE.
@@ -249,6 +253,7 @@ pub fn open_executable_at(
     }
     let file = inode.open(place, O_RDONLY)?;
     let open = OpenFile::new(file, O_RDONLY)?;
+    leases::opened(&open)?;
     notify::opened_to_execute(&open);
     Ok(open)
 }

@@ -157,12 +157,19 @@ impl Observer for Sender {
 }
 
 impl Sender {
-    /// Something happened in a directory, of which the owner is to hear by the descriptor `fd` (F_NOTIFY).
+    /// The owner is to hear by the descriptor `fd` of what happened in a directory (F_NOTIFY) or to a lease.
     pub(super) fn announce_change(&self, fd: i32) {
         self.send_to_owner(match self.signal.load(Relaxed) {
             0 => SigInfo::kernel(abi::SIGIO),
             signal => SigInfo::io(signal, abi::POLL_MSG, Events::IN | Events::RDNORM | Events::MSG, fd),
         });
+    }
+
+    /// No owner is set, and no signal.
+    pub(super) fn reset(&self) {
+        self.signal.store(0, Relaxed);
+        let old = core::mem::take(&mut *self.owner.lock());
+        drop(old);
     }
 
     fn send_to_owner(&self, info: SigInfo) {
@@ -213,7 +220,8 @@ pub struct SignalIo {
 }
 
 impl SignalIo {
-    fn sender(&self) -> Result<Arc<Sender>, Errno> {
+    /// What sends its signals. ENOMEM.
+    pub(super) fn sender(&self) -> Result<Arc<Sender>, Errno> {
         let mut place = self.sender.lock();
         if let Some(sender) = &*place {
             return Ok(sender.clone());

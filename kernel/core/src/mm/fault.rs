@@ -264,7 +264,9 @@ impl Memory {
     }
 
     /// Makes all pages of the range present for `access` (MADV_POPULATE_READ, MADV_POPULATE_WRITE).
+    /// Secret pages are made by those who touch them alone.
     pub fn populate(&self, range: Range<usize>, access: Access) -> Result<(), Refused> {
+        self.check_not_secret(range.start, range.len()).map_err(|_| Refused::Access)?;
         range.step_by(PAGE_SIZE).try_for_each(|page| {
             long_call::pause_unless_killed().map_err(|_| Refused::Ending)?;
             if self.space.query(page).is_some_and(|mapping| access.is_allowed_by(mapping.prot)) {
@@ -340,6 +342,7 @@ impl Memory {
         };
         let end = addr.checked_add(len).filter(|&end| addr >= USER_START && end <= USER_END);
         let end = end.ok_or(Refused::NotMapped)?.next_multiple_of(PAGE_SIZE);
+        self.check_not_secret(addr, len)?;
         let (first, before) = (page_down(addr), frames.len());
         loop {
             let next = |frames: &Vec<Frame>| first + (frames.len() - before) * PAGE_SIZE;

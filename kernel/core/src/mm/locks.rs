@@ -23,9 +23,9 @@ pub fn check_allowed() -> Result<(), Errno> {
     if limit() == 0 { Err(Errno::PERM) } else { Ok(()) }
 }
 
-/// Locks what can be: not what the kernel itself put in place.
+/// Locks what can be: not what the kernel itself put in place, nor what is locked for good (memfd_secret(2)).
 fn set(vma: &mut Vma, locks: VmaFlags) {
-    if !matches!(vma.backing, Backing::Placed) {
+    if !matches!(vma.backing, Backing::Placed) && !vma.is_secret() {
         vma.flags = (vma.flags - LOCKS) | locks;
     }
 }

@@ -1,4 +1,5 @@
 //! The memory of a process: its regions and its page tables.
+use super::fault::Refused;
 use super::map::MAX_MAPPINGS;
 use super::patch::Patches;
 use super::vma::{Backing, LOCKS, Vma, VmaFlags};
@@ -29,6 +30,8 @@ pub struct Memory {
     pub(super) layout: Mutex<Layout>,
     /// Flags that new mappings get (mlockall(2), MCL_FUTURE).
     pub(super) future_locks: AtomicU16,
+    /// There may be regions with [`VmaFlags::SECRET`].
+    has_secrets: AtomicBool,
     /// The commands of membarrier(2) that were registered for.
     pub membarrier: AtomicUsize,
     /// Limits of its process hold: its program was loaded.
@@ -137,6 +140,7 @@ impl Memory {
                 given_up: false,
             }),
             future_locks: AtomicU16::new(0),
+            has_secrets: AtomicBool::new(false),
             is_limited: AtomicBool::new(false),
             membarrier: AtomicUsize::new(0),
             patches: Patches::default(),
@@ -201,6 +205,7 @@ impl Memory {
         theirs.sigreturn = ours.sigreturn;
         theirs.stack_limit = ours.stack_limit;
         theirs.has_seals = ours.has_seals;
+        child.has_secrets.store(self.has_secrets.load(Relaxed), Relaxed);
         child.is_limited.store(self.is_limited.load(Relaxed), Relaxed);
         if ours.given_up { Err(Errno::NOMEM) } else { Ok(()) }
     }
@@ -306,6 +311,22 @@ impl Memory {
         }
     }
 
+    /// There is, or will be, a region with [`VmaFlags::SECRET`].
+    pub fn expect_secrets(&self) {
+        self.has_secrets.store(true, Relaxed);
+    }
+
+    /// [`Refused::NoPage`] if any of `len` bytes at `addr` is secret (memfd_secret(2)): for who reaches them otherwise than by the page table
+    /// of this memory's own programs.
+    pub fn check_not_secret(&self, addr: usize, len: usize) -> Result<(), Refused> {
+        if !self.has_secrets.load(Relaxed) {
+            return Ok(());
+        }
+        let end = addr.saturating_add(len).min(USER_END);
+        let has_secret = || self.layout().regions.parts(addr..end).any(|(_, vma)| vma.is_secret());
+        if addr < end && has_secret() { Err(Refused::NoPage) } else { Ok(()) }
+    }
+
     /// Whether [`Memory::give_up`] was called.
     pub fn is_given_up(&self) -> bool {
         self.layout.lock().given_up
@@ -317,6 +338,9 @@ impl Memory {
     pub fn shared_word(&self, addr: usize) -> Result<Option<u64>, Errno> {
         let layout = self.layout();
         let (_, vma) = layout.regions.find(addr).ok_or(Errno::FAULT)?;
+        if vma.is_secret() {
+            return Err(Errno::FAULT);
+        }
         if !vma.shared() {
             let fixed = vma.prot.contains(Prot::WRITE) || !vma.is_private_anonymous();
             return if fixed { Ok(None) } else { Err(Errno::FAULT) };

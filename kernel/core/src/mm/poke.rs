@@ -9,6 +9,7 @@ use coracle_hal::paging::{Flush, MapError};
 impl Memory {
     /// Reads from `addr`, also where the program may not (Linux's FOLL_FORCE).
     pub fn peek(&self, addr: usize, dst: &mut [u8]) -> Result<(), Refused> {
+        self.check_not_secret(addr, dst.len())?;
         let result = self.read(addr, dst);
         if result != Err(Refused::Access) {
             return result;
@@ -71,6 +72,7 @@ impl Memory {
     /// Writes `bytes` at `addr`, also where the program may only read or execute: such a page becomes one of this memory's own. What is
     /// shared with others is not changed so.
     pub fn poke(&self, addr: usize, bytes: &[u8]) -> Result<(), Refused> {
+        self.check_not_secret(addr, bytes.len())?;
         let result = self.write(addr, bytes);
         if result != Err(Refused::Access) {
             return result;

@@ -276,14 +276,29 @@ impl<'a> UserBuf<'a> {
     pub fn skip(&mut self, len: usize) {
         let _ = self.moved(len, Ok(()));
     }
+    /// EFAULT if any of its bytes is secret (memfd_secret(2)): for calls that take pages.
+    pub fn check_not_secret(&self) -> Result<(), Errno> {
+        let memory = crate::this::with(|thread| thread.process.memory());
+        self.pieces().try_for_each(|(addr, len)| memory.check_not_secret(addr, len)).map_err(|_| Errno::FAULT)
+    }
+    /// Address and length of the pieces of the program's memory that are left.
+    fn pieces(&self) -> impl Iterator<Item = (usize, usize)> {
+        let rest = match &self.rest {
+            Rest::Pieces(rest) => rest.clone(),
+            _ => [].iter(),
+        };
+        let number = |bytes: [u8; 8]| usize::from_le_bytes(bytes);
+        let rest = rest.map(move |&[addr, len]| (number(addr), number(len)));
+        core::iter::once((self.addr, self.here)).chain(rest)
+    }
     /// Bytes that lie in the first `count` pages, where two pieces in one page count it twice (vmsplice(2) puts pages into a
     /// pipe).
     pub fn len_in_pages(&self, mut count: usize) -> usize {
-        let Rest::Pieces(rest) = &self.rest else { return self.remaining() };
-        let number = |bytes: [u8; 8]| usize::from_le_bytes(bytes);
-        let pieces = rest.clone().map(|&[addr, len]| (number(addr), number(len)));
+        if !matches!(self.rest, Rest::Pieces(_)) {
+            return self.remaining();
+        }
         let mut bytes = 0usize;
-        for (addr, len) in core::iter::once((self.addr, self.here)).chain(pieces) {
+        for (addr, len) in self.pieces() {
             let fits = (count * PAGE_SIZE).saturating_sub(addr % PAGE_SIZE).min(len);
             bytes = bytes.saturating_add(fits);
             count -= (addr % PAGE_SIZE + fits).div_ceil(PAGE_SIZE).min(count);

@@ -29,6 +29,8 @@ bitflags::bitflags! {
         const SEALED = 256;
         /// Left out of core dumps (MADV_DONTDUMP).
         const DONT_DUMP = 512;
+        /// Reached by its own page table alone (memfd_secret(2)): neither by other processes and debuggers nor by devices.
+        const SECRET = 1024;
     }
 }
 
@@ -76,6 +78,10 @@ impl Vma {
     /// True for MAP_SHARED.
     pub fn shared(&self) -> bool {
         self.flags.contains(VmaFlags::SHARED)
+    }
+    /// True for memory of memfd_secret(2).
+    pub fn is_secret(&self) -> bool {
+        self.flags.contains(VmaFlags::SECRET)
     }
     /// True if its pages are to be present from the start.
     pub fn is_populated(&self) -> bool {

@@ -45,9 +45,7 @@ pub struct Ext4File {
 
 impl Drop for Ext4File {
     fn drop(&mut self) {
-        if self.writes() {
-            self.node.users.end_writing();
-        }
+        self.node.users.end(self.writes());
     }
 }
 
@@ -57,9 +55,7 @@ impl Ext4File {
         let writes = flags & O_ACCMODE != O_RDONLY;
         let access = if writes { Some(WriteAccess::new(&place.path.mount)?) } else { None };
         let seen_errors = AtomicU32::new(node.cache()?.sample_errors());
-        if writes {
-            node.users.begin_writing()?;
-        }
+        node.users.begin(writes)?;
         Ok(Ext4File { node, place, flags, _access: access, seen_errors, advice: Advice::default() })
     }
     pub(super) fn node(&self) -> &Arc<Node> {
@@ -308,6 +304,9 @@ impl File for Ext4File {
     }
     fn place(&self) -> Option<&Place> {
         Some(&self.place)
+    }
+    fn openers(&self) -> Option<[u32; 2]> {
+        Some(self.node.users.openers())
     }
     fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
         users::execute(&self.node).map(Some)

@@ -42,10 +42,8 @@ pub enum Name {
 
 impl Drop for MemoryFile {
     fn drop(&mut self) {
-        if self.writes
-            && let Some(content) = self.node.content()
-        {
-            content.users.end_writing();
+        if let Some(content) = self.node.content() {
+            content.users.end(self.writes);
         }
     }
 }
@@ -58,9 +56,7 @@ impl MemoryFile {
             Name::Place(place) if writes => Some(WriteAccess::new(&place.path.mount)?),
             _ => None,
         };
-        if writes {
-            node.content().ok_or(Errno::INVAL)?.users.begin_writing()?;
-        }
+        node.content().ok_or(Errno::INVAL)?.users.begin(writes)?;
         let is_lost = writes && matches!(&name, Name::Place(place) if place.path.mount.is_top());
         Ok(MemoryFile { node, name, writes, _access: access, is_lost })
     }
@@ -175,6 +171,9 @@ impl File for MemoryFile {
     fn reopen(&self, flags: u32) -> Option<Result<Arc<dyn File>, Errno>> {
         let file = MemoryFile::new(self.node.clone(), self.name.clone(), flags);
         Some(file.and_then(|file| Ok(try_arc(file)? as Arc<dyn File>)))
+    }
+    fn openers(&self) -> Option<[u32; 2]> {
+        self.content().ok().map(|content| content.users.openers())
     }
     fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
         users::execute(&self.node).map(Some)

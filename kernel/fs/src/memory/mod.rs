@@ -6,6 +6,7 @@ mod image;
 mod node;
 mod options;
 pub mod remains;
+mod secret;
 mod xattr;
 
 pub use content::{Content, WRITE_SEALS};
@@ -15,3 +16,4 @@ pub use file::{DirectoryFile, MemoryFile};
 pub use image::{Absent, check_tables, find_disk};
 pub use node::{MemoryFs, Node, next_device};
 pub use options::Options;
+pub use secret::SecretFile;

@@ -29,9 +29,7 @@ pub struct OverlayFile {
 
 impl Drop for OverlayFile {
     fn drop(&mut self) {
-        if self.writes() {
-            self.node.users.end_writing();
-        }
+        self.node.users.end(self.writes());
     }
 }
 
@@ -46,10 +44,8 @@ impl OverlayFile {
             }
             _ => None,
         };
-        if flags & O_ACCMODE != O_RDONLY {
-            node.users.begin_writing()?;
-        }
-        // From here on the dropping of it ends the writing.
+        node.users.begin(flags & O_ACCMODE != O_RDONLY)?;
+        // From here on the dropping of it ends that.
         let file = OverlayFile { node, place, flags, lower, upper: Once::new() };
         if file.lower.is_none() {
             file.open_upper()?;
@@ -174,6 +170,9 @@ impl File for OverlayFile {
     }
     fn place(&self) -> Option<&Place> {
         Some(&self.place)
+    }
+    fn openers(&self) -> Option<[u32; 2]> {
+        Some(self.node.users.openers())
     }
     fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
         users::execute(&self.node).map(Some)

@@ -44,9 +44,7 @@ pub struct ShareFile {
 
 impl Drop for ShareFile {
     fn drop(&mut self) {
-        if self.writes() {
-            self.node.users.end_writing();
-        }
+        self.node.users.end(self.writes());
         if self.let_go() {
             // The server is told by the thread that looks after disks.
             pool::DIRTIED.notify(Events::IN);
@@ -60,9 +58,7 @@ impl ShareFile {
         let (_, reads, writes) = Self::server_flags(flags);
         let access = if writes { Some(WriteAccess::new(&place.path.mount)?) } else { None };
         let seen_errors = AtomicU32::new(node.cache()?.sample_errors());
-        if writes {
-            node.users.begin_writing()?;
-        }
+        node.users.begin(writes)?;
         node.offer(&handle, reads, writes);
         let (handle, appender) = (Mutex::new(Some(handle)), Mutex::new(None));
         let advice = Advice::default();

@@ -4,6 +4,7 @@ use coracle_core::errno::Errno;
 use coracle_core::fs::access::{capability, check_capability_in};
 use coracle_core::fs::descriptors::MAX_LIMIT;
 use coracle_core::fs::file::description_bounds;
+use coracle_core::fs::leases;
 use coracle_core::fs::notify;
 use coracle_core::fs::pty_limit;
 use coracle_core::ipc::pipe;
@@ -14,7 +15,7 @@ use coracle_core::task::uts;
 use coracle_fallible::{NoMemory, Text};
 use coracle_fs::synthetic::{Item, Table};
 use coracle_hal::frame;
-use coracle_hal::sync::atomic::Ordering::Relaxed;
+use coracle_hal::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use coracle_ipc::aio;
 use coracle_ipc::mqueue::tree;
 use coracle_ipc::sysv::{messages, segments, tables};
@@ -82,6 +83,16 @@ fn set_paranoid(_: &(), bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// EINVAL for what is no number of 31 bits.
+fn set_number(value: &AtomicU32, bytes: &[u8]) -> Result<(), Errno> {
+    let text = core::str::from_utf8(bytes.trim_ascii()).map_err(|_| Errno::INVAL)?;
+    value.store(
+        text.parse::<i32>().ok().and_then(|number| number.try_into().ok()).ok_or(Errno::INVAL)?,
+        Relaxed,
+    );
+    Ok(())
+}
+
 /// A setting that is accepted, and has no effect on this kernel.
 fn accept(_: &(), _: &[u8]) -> Result<(), Errno> {
     Ok(())
@@ -97,6 +108,15 @@ macro_rules! text {
 macro_rules! setting {
     ($value:expr) => {
         Item::Ignored(&$value)
+    };
+}
+/// A number of 31 bits that is kept.
+macro_rules! number {
+    ($value:expr) => {
+        Item::Setting(
+            |(), text| writeln!(text, "{}", $value.load(Relaxed)),
+            |(), bytes| set_number(&$value, bytes),
+        )
     };
 }
 /// A limit of inotify(7) or fanotify(7).
@@ -258,6 +278,8 @@ pub static SYS: Table<()> = &[
                     ("max_user_marks", limit!(FANOTIFY.watches)),
                 ]),
             ),
+            ("lease-break-time", number!(leases::BREAK_TIME_S)),
+            ("leases-enable", number!(leases::ENABLED)),
             ("aio-max-nr", text!(aio::MOST_REQUESTS)),
             ("aio-nr", Item::Text(|(), text| writeln!(text, "{}", aio::requests()))),
             ("file-nr", Item::Text(file_count)),
@@ -279,14 +301,6 @@ pub static SYS: Table<()> = &[
                     ("msgsize_max", text!(Attributes::MAX.message_bytes)),
                     ("msg_default", text!(Attributes::MAX.messages)),
                     ("msgsize_default", text!(Attributes::MAX.message_bytes)),
-                ]),
-            ),
-            (
-                "inotify",
-                Item::Directory(&[
-                    ("max_user_watches", setting!(65_536)),
-                    ("max_user_instances", setting!(128)),
-                    ("max_queued_events", setting!(16_384)),
                 ]),
             ),
         ]),

@@ -139,6 +139,7 @@ macro_rules! call_number {
     ($table:literal pwritev) => { Some(linux_raw_sys::general::__NR_pwritev as usize) };
     ($table:literal syncfs) => { Some(linux_raw_sys::general::__NR_syncfs as usize) };
     ($table:literal renameat2) => { Some(linux_raw_sys::general::__NR_renameat2 as usize) };
+    ($table:literal memfd_secret) => { Some(linux_raw_sys::general::__NR_memfd_secret as usize) };
     ($table:literal memfd_create) => { Some(linux_raw_sys::general::__NR_memfd_create as usize) };
     ($table:literal copy_file_range) => { Some(linux_raw_sys::general::__NR_copy_file_range as usize) };
     ($table:literal preadv2) => { Some(linux_raw_sys::general::__NR_preadv2 as usize) };
