@@ -21,9 +21,13 @@ mkdir "$root/dev/pts" "$root/dev/shm"
 mount -t devpts -o newinstance,ptmxmode=666,mode=620,gid=5 devpts "$root/dev/pts"
 ln -s pts/ptmx "$root/dev/ptmx"
 ln -s /proc/self/fd "$root/dev/fd"
+for stream in stdin:0 stdout:1 stderr:2; do
+    ln -s "/proc/self/fd/${stream#*:}" "$root/dev/${stream%%:*}"
+done
 for folder in dev/shm tmp var/tmp; do
     mount -t tmpfs -o mode=1777 tmpfs "$root/$folder"
 done
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mount -t tmpfs -o uid=1000,gid=1000,mode=755 tmpfs "$root/home/user"
-exec chroot --userspec=1000:1000 --groups= "$root" "$@"
+# Signals that the caller ignores would stay ignored.
+exec env --default-signal chroot --userspec=1000:1000 --groups= "$root" "$@"
