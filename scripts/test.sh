@@ -19,8 +19,9 @@ passed=0
 failed=0
 log=$(mktemp)
 fuzz_log=$(mktemp)
+programs_log=$(mktemp)
 fuzzer=
-trap 'rm -f "$log" "$fuzz_log"; [ -z "$fuzzer" ] || kill "$fuzzer"' EXIT
+trap 'rm -f "$log" "$fuzz_log" "$programs_log"; [ -z "$fuzzer" ] || kill "$fuzzer"' EXIT
 # Each test adds its name and duration (tests/src/known.rs).
 durations=target/coracle-tests/durations
 rm -f "$durations"
@@ -93,6 +94,20 @@ host_tests() {
     fi
 }
 
+# What boots guests. Many of the tests only wait, for a minute of cron or for a guest to be idle: the test programs run beside
+# the other tests, and what they print follows when both are through.
+boot_tests() {
+    local status=0 programs
+    local test=("$cargo" test --locked --release --package coracle-tests --no-fail-fast)
+    "${test[@]}" --no-run || return
+    "${test[@]}" --test boot >"$programs_log" 2>&1 &
+    programs=$!
+    "${test[@]}" --lib --bins --test '[!b]*' || status=$?
+    wait "$programs" || status=$?
+    cat "$programs_log"
+    return "$status"
+}
+
 # Says what Miri lacks here; nothing if it can run. It is part of rustup's nightly toolchain alone.
 miri_lacks() {
     local sysroot
@@ -152,7 +167,7 @@ check 'the fuzzer of system calls' "$cargo" build --locked --release --package c
 # The fuzzer uses one CPU, and some tests only wait: side by side they take less time.
 target/release/coracle-fuzz-syscalls --seconds "$SYSCALL_FUZZ_SECONDS" --seed "$SYSCALL_FUZZ_SEED" >"$fuzz_log" 2>&1 &
 fuzzer=$!
-tests 'boot tests' "$cargo" test --locked --release --package coracle-tests --no-fail-fast
+tests 'boot tests' boot_tests
 fuzzed() {
     wait "$fuzzer"
     local status=$?

@@ -41,9 +41,13 @@ impl<V> PageMap<V> {
 
     /// Where the run `number` is, or would be.
     fn place(&self, number: u64) -> Result<usize, usize> {
-        // Files are mostly written from front to back.
-        match self.runs.last() {
-            Some((last, _)) if *last < number => Err(self.runs.len()),
+        // Most files lack no run between their first and last: the place is then as far from the start as the number.
+        let first = self.runs.first().map_or(0, |(first, _)| *first);
+        let guess = number.wrapping_sub(first) as usize;
+        match (self.runs.get(guess), self.runs.last()) {
+            (Some((found, _)), _) if *found == number => Ok(guess),
+            // Files are mostly written from front to back.
+            (_, Some((last, _))) if *last < number => Err(self.runs.len()),
             _ => self.runs.binary_search_by(|(other, _)| other.cmp(&number)),
         }
     }
