@@ -132,6 +132,14 @@ fn find(address: u64) -> Code {
         .unwrap_or_else(|| panic!("a program jumps to {address:#x}, where there is no code"))
 }
 
+/// Runs the code of a thread, or of a program that execve(2) has started.
+fn begin_code(code: Code) -> ! {
+    let Code::Once(code) = code else { panic!("a thread begins in a signal's handler") };
+    let code = code.lock().unwrap_or_else(PoisonError::into_inner).take();
+    code.expect("a thread's code runs once")();
+    panic!("a thread has come to the end of its code");
+}
+
 /// The first code on a stack: of a thread, which was switched to from `previous`, or of a CPU.
 pub(crate) unsafe extern "C" fn begin(previous: *const (), end: *mut UserContext) -> ! {
     let run = || {
@@ -145,10 +153,7 @@ pub(crate) unsafe extern "C" fn begin(previous: *const (), end: *mut UserContext
         let (pc, given) = unsafe { ((*end).rip, (*end).r9) };
         // A child of clone(2) begins where its parent made the call, and that has said where the child goes on.
         let pc = if pc == CALL_SITE { given } else { pc };
-        let Code::Once(code) = find(pc) else { panic!("a thread begins in a signal's handler") };
-        let code = code.lock().unwrap_or_else(PoisonError::into_inner).take();
-        code.expect("a thread's code runs once")();
-        panic!("a thread has come to the end of its code");
+        begin_code(find(pc))
     };
     let failure: Box<dyn Any + Send> = match catch_unwind(AssertUnwindSafe(run)) {
         Ok(never) => never,
@@ -203,8 +208,12 @@ unsafe fn resume(number: usize, arguments: [u64; 6]) -> i64 {
                 let number = if result as usize == number { number } else { result as usize };
                 return call(number, arguments);
             }
-            // SAFETY: as in `call`.
-            handler => unsafe { handle(handler) },
+            address => match find(address) {
+                // SAFETY: as in `call`.
+                Code::Handler(run) => unsafe { handle(&*run) },
+                // Another program took the place of this one, which is not come back to.
+                program @ Code::Once(_) => begin_code(program),
+            },
         }
     }
 }
@@ -213,8 +222,7 @@ unsafe fn resume(number: usize, arguments: [u64; 6]) -> i64 {
 ///
 /// # Safety
 /// A program runs.
-unsafe fn handle(address: u64) {
-    let Code::Handler(run) = find(address) else { panic!("a signal's handler is a thread's code") };
+unsafe fn handle(run: &dyn Fn(i32)) {
     // SAFETY: as in `call`. A handler's calls use the same place for their registers.
     let entered = unsafe { *registers() };
     run(entered.rdi as i32);
@@ -259,7 +267,10 @@ fn access<T>(mut access: impl FnMut() -> Result<T, user::Fault>) -> T {
                     let present = false;
                     (kernel().fault)(registers, Fault::Page { addr, write, exec: false, present });
                     if (*registers).rip != before {
-                        handle((*registers).rip);
+                        let Code::Handler(run) = find((*registers).rip) else {
+                            panic!("a fault leads to a signal's handler")
+                        };
+                        handle(&*run);
                     }
                 }
             }

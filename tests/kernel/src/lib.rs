@@ -4,6 +4,7 @@
 //! panics, if the kernel does, or if all its threads wait for what no one will do. The book says how to write one ("Testing the kernel on
 //! the host").
 #![cfg(all(target_arch = "x86_64", not(target_os = "none")))]
+pub mod disk;
 mod explore;
 pub mod files;
 mod kernel;
@@ -16,4 +17,4 @@ pub use coracle_hal::host::program::{
 };
 pub use explore::explore;
 pub use kernel::run;
-pub use linux_raw_sys::{errno, general as abi, net};
+pub use linux_raw_sys::{errno, general as abi, io_uring, net};

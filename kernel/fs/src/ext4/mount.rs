@@ -27,7 +27,7 @@ pub fn mount(
     let new = NewMount { root: root.clone(), kind: "ext4", source, flags, file_system: None };
     let mounted = mount::mount(at, new);
     if mounted.is_err() {
-        volume::unmount(&root, false)?;
+        volume::unmount(&root, false);
     }
     mounted.map(|()| is_read_only)
 }

@@ -129,24 +129,27 @@ fn under(root: &Arc<dyn Inode>) -> Option<&'static Volume> {
     VOLUMES.lock().iter().find(|volume| volume.device() == device).copied()
 }
 
-/// Ends the mount whose root this is, if it is one of ext4: everything goes to the disk, and the device is free. `is_used`: some of its
-/// files are open still; then it stays as it is until the machine ends.
-pub fn unmount(root: &Arc<dyn Inode>, is_used: bool) -> Result<(), Errno> {
-    let Some(node) = root.as_any().downcast_ref::<Node>() else { return Ok(()) };
+/// Ends the mount whose root this is, if it is one of ext4: everything goes to the disk, and the device is free. What the disk does not take
+/// is lost, which is logged: umount(2) knows no such error. `is_used`: some of its files are open still; then it stays as it is until the
+/// machine ends.
+pub fn unmount(root: &Arc<dyn Inode>, is_used: bool) {
+    let Some(node) = root.as_any().downcast_ref::<Node>() else { return };
     let volume = node.volume();
-    volume.sync()?;
+    volume.sync_or_log();
     if is_used {
-        return Ok(());
+        return;
     }
+    // Not in the next expression, which would hold the lock to its end.
+    let not_taken = core::mem::take(&mut *volume.dirty.lock());
+    drop(not_taken);
     volume.recent.clear();
     volume.settle();
     let mut fs = volume.fs.lock();
-    let ended = fs.unmount().map_err(errno);
+    volume.end(&mut fs);
     fs.shrink();
     drop(fs);
     volume.is_mounted.store(false, Ordering::Release);
     volume.entry.release();
-    ended
 }
 
 /// Whether the mount can be read only.
@@ -176,14 +179,8 @@ pub fn sync_all() {
     let mut index = 0;
     while let Some(volume) = nth(index) {
         index += 1;
-        if volume.is_mounted.load(Ordering::Acquire)
-            && let Err(error) = volume.sync()
-        {
-            log!(
-                "what was written to {} is not safe on the disk (error {})",
-                volume.entry.name,
-                error.number()
-            );
+        if volume.is_mounted.load(Ordering::Acquire) {
+            volume.sync_or_log();
         }
     }
 }
@@ -198,9 +195,7 @@ pub fn end_all() {
             continue;
         }
         volume.settle();
-        if let Err(error) = volume.fs.lock().unmount() {
-            log!("{} can't be unmounted: {error}", volume.entry.name);
-        }
+        volume.end(&mut volume.fs.lock());
     }
 }
 
@@ -305,6 +300,26 @@ impl Volume {
         self.settle();
         let committed = self.fs.lock().commit();
         result.and(self.settled(committed))
+    }
+
+    /// The same where there is no program to report an error to.
+    fn sync_or_log(&self) {
+        if let Err(error) = self.sync() {
+            log!(
+                "what was written to {} is not safe on the disk (error {})",
+                self.entry.name,
+                error.number()
+            );
+        }
+    }
+
+    /// Marks the file system as clean. One whose journal has ended is left as it is: its next mount replays the journal.
+    fn end(&self, fs: &mut FileSystem) {
+        if fs.access() != Access::Aborted
+            && let Err(error) = fs.unmount()
+        {
+            log!("{} can't be unmounted: {error}", self.entry.name);
+        }
     }
 
     /// What a program is told of a sync. If an error of the disk ended the journal, the volume is read-only from then on, as on Linux with
