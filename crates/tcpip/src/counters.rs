@@ -44,6 +44,16 @@ counters! {
     CookiesReceived,
     /// Acknowledgements that were no SYN cookies.
     CookiesFailed,
+    /// Connections to which data of a SYN was sent and acknowledged (TCPFastOpenActive).
+    FastOpenActive,
+    /// The same, not acknowledged.
+    FastOpenActiveFails,
+    /// Connections that a SYN's data opened.
+    FastOpenPassive,
+    /// SYNs with a wrong cookie.
+    FastOpenPassiveFails,
+    /// SYNs that asked for a cookie.
+    FastOpenCookiesAsked,
     /// Probes of a closed window, or of a peer that is quiet.
     Probes,
     /// Datagrams for a socket.

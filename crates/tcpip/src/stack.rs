@@ -14,13 +14,13 @@ use crate::loopback::Loopback;
 use crate::neighbor::Neighbors;
 use crate::ports::Ports;
 use crate::reassembly::Reassembly;
-use crate::tcp::{Demux, Listeners, TcpSocket, Tuple};
+use crate::tcp::{Cookies, Demux, Listeners, TcpSocket, Tuple, fast_open_setting};
 use crate::timers::{NEVER, Timer, TimerHandle, Timers};
 use crate::udp::{UdpSocket, UdpTable};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use spin::Mutex;
 
 /// A TCP socket, shared.
@@ -36,13 +36,15 @@ pub struct Keys {
     pub sequence: Key,
     /// SYN cookies.
     pub cookie: Key,
+    /// Cookies of TCP Fast Open.
+    pub fast_open: Key,
 }
 
 impl Keys {
     fn new(secret: [u64; 4]) -> Self {
         let key = Key(secret[0], secret[1]);
         let derive = |n| Key(key.hash(secret[2], n), key.hash(secret[3], n));
-        Keys { demux: derive(1), sequence: derive(2), cookie: derive(3) }
+        Keys { demux: derive(1), sequence: derive(2), cookie: derive(3), fast_open: derive(4) }
     }
 }
 
@@ -83,6 +85,9 @@ pub struct Stack<D: Device, E: Events> {
     pub(crate) listeners: Listeners<D, E>,
     pub(crate) tcp_ports: Ports,
     pub(crate) time_waits: AtomicUsize,
+    /// `net.ipv4.tcp_fastopen`.
+    pub(crate) fast_open: AtomicU32,
+    pub(crate) cookies: Cookies,
     pub(crate) udp: UdpTable<D, E>,
     pub(crate) udp_ports: Ports,
     pub(crate) udp_lite: UdpTable<D, E>,
@@ -143,6 +148,8 @@ impl<D: Device, E: Events> Stack<D, E> {
             listeners: Listeners::new(),
             tcp_ports: Ports::default(),
             time_waits: AtomicUsize::new(0),
+            fast_open: AtomicU32::new(fast_open_setting::CLIENT),
+            cookies: Cookies::default(),
             udp: UdpTable::new(),
             udp_ports: Ports::default(),
             udp_lite: UdpTable::new(),

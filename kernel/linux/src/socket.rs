@@ -115,8 +115,8 @@ fn read_destination(socket: &dyn Socket, addr: usize, len: i32) -> Result<Option
     }
     let (family, kind, _) = socket.kind();
     match (family as u32, kind as u32) {
-        // A connection has its peer (tcp(7)).
-        (n::AF_INET | n::AF_INET6, n::SOCK_STREAM) => Ok(None),
+        // A connection has its peer (tcp(7)), but MSG_FASTOPEN begins one.
+        (n::AF_INET | n::AF_INET6, n::SOCK_STREAM) => Ok(given.ok()),
         (n::AF_INET, _) => address_for(socket, given, len).map(Some),
         (n::AF_INET6, _) => match given {
             Ok(SocketAddress::Unspecified(_)) => Ok(None),

@@ -389,14 +389,14 @@ system_calls! {
     210 io_cancel(address, &bytes, &out) super::aio::io_cancel, "EINVAL: what was submitted is complete";
     425 io_uring_setup(count, &io_uring_params) -> io_uring super::uring::io_uring_setup, "all flags but IOPOLL and the rings in the program's own memory";
     426 io_uring_enter(io_uring, count, count, io_uring_enter_flags, &sigset, sigset_len) super::uring::io_uring_enter, "without registered rings";
-    427 io_uring_register(io_uring, io_uring_register_operation, &out, count) super::uring::io_uring_register, "buffers, files, eventfd, probe, rings of provided buffers, enabling";
+    427 io_uring_register(io_uring, io_uring_register_operation, &out, count) super::uring::io_uring_register, "buffers, files, eventfd, probe, rings of provided buffers, enabling, cancelling";
     333 io_pgetevents(address, number, number, &out, &timespec, &sigset_argument) super::aio::io_pgetevents, "all";
 
     // sockets
     41 socket(address_family, socket_type, protocol) -> socket super::socket::socket, "AF_INET and AF_INET6 for TCP, UDP and UDP-Lite, AF_UNIX, AF_VSOCK, AF_PACKET, AF_NETLINK (NETLINK_ROUTE)";
     42 connect(socket, &socket_address, address_len) super::socket::connect, "yes; waits for DHCP if that has not answered yet";
     43 accept(socket, &out, &length_cell) -> socket super::socket::accept, "yes";
-    44 sendto(socket, &bytes, len, message_flags, &socket_address, address_len) super::socket::sendto, "MSG_OOB for TCP; no MSG_FASTOPEN; MSG_ZEROCOPY copies, and says so";
+    44 sendto(socket, &bytes, len, message_flags, &socket_address, address_len) super::socket::sendto, "MSG_OOB and MSG_FASTOPEN for TCP; MSG_ZEROCOPY copies, and says so";
     45 recvfrom(socket, &out, len, message_flags, &out, &length_cell) super::socket::recvfrom, "MSG_OOB for TCP; the error queue has notices of MSG_ZEROCOPY, and errors of UDP and raw sockets";
     46 sendmsg(socket, &message, message_flags) super::socket::sendmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS, IP_PKTINFO";
     47 recvmsg(socket, &message, message_flags) super::socket::recvmsg, "control data: SCM_RIGHTS, SCM_CREDENTIALS, IP_PKTINFO";

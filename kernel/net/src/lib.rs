@@ -18,6 +18,7 @@ pub mod address;
 mod ancillary;
 pub mod arp_ioctl;
 mod common;
+pub mod fast_open;
 mod filter;
 mod interface;
 pub mod interface_ioctl;

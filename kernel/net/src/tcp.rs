@@ -18,7 +18,7 @@ use coracle_hal::frame::{self, Watermark};
 use coracle_hal::sync::Mutex;
 use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use coracle_hal::time::now_ns;
-use coracle_tcpip::{Error, Readiness, State, Tcp};
+use coracle_tcpip::{Endpoint, Error, Readiness, State, Tcp, fast_open_setting};
 use core::any::Any;
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
@@ -27,7 +27,7 @@ type Handle = Tcp<Interface, Watch>;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Send data with the SYN (sendto(2)); not offered.
+/// Send data with the SYN (sendto(2)), which begins the connection.
 const MSG_FASTOPEN: u32 = 0x2000_0000;
 
 /// A TCP socket.
@@ -142,9 +142,51 @@ impl TcpFile {
         }
     }
 
+    /// Begins a connection to `to`, or the one whose SYN waits for data, with the first bytes of `src`, as far as a SYN may have
+    /// them; the bytes that have gone count as done. Waits for the end of the handshake, unless `nonblock`: EINPROGRESS, where
+    /// none have gone. EISCONN, EALREADY, and the errors of connect(2).
+    #[cold]
+    #[inline(never)]
+    fn send_opening(
+        &self,
+        src: &mut UserBuf,
+        to: Option<&SocketAddress>,
+        nonblock: bool,
+    ) -> Result<(), Errno> {
+        /// More than a SYN has room for.
+        const MOST: usize = 2048;
+        let peer =
+            if self.socket.holds_syn() { None } else { Some(self.peer_to_connect(to.ok_or(Errno::INVAL)?)?) };
+        if src.remaining() > 0 {
+            src.fault_in(src.remaining().min(MOST))?;
+        }
+        let now = now_ns();
+        let want = src.remaining();
+        let fill = &mut |room: &mut [u8]| src.take_nofault(room);
+        let queued = self.common.home.tcp_connect_with_data(&self.socket, now, peer, want, fill);
+        sent(now);
+        match queued {
+            Ok(_) => self.connecting.store(true, Ordering::Relaxed),
+            Err(error @ (Error::AlreadyInProgress | Error::IsConnected)) => return Err(errno(error)),
+            Err(error) => {
+                self.forget_attempt();
+                return Err(errno(error));
+            }
+        }
+        match self.finish_connect(nonblock) {
+            Err(Errno::INPROGRESS) if src.done() > 0 => Ok(()),
+            result => result,
+        }
+    }
+
     /// Not all went at once.
     #[cold]
     fn send_rest(&self, src: &mut UserBuf, nonblock: bool, data: Data, error: Errno) -> SysResult {
+        if error == Errno::AGAIN && self.socket.holds_syn() {
+            self.send_opening(src, None, nonblock)?;
+            let is_over = src.remaining() == 0 || (nonblock && src.done() > 0);
+            return if is_over { Ok(src.done()) } else { self.send_all(src, nonblock, data) };
+        }
         let mut result = Err(error);
         // A peer on this host has received what was sent to it: its acknowledgements must not wait for the end of a batch,
         // or the buffer would seem full to a program that does not sleep.
@@ -291,11 +333,18 @@ impl TcpFile {
     }
 
     /// Sends with flags that few programs use: bytes of which the last is urgent (MSG_OOB, tcp(7)), or that the program wants back
-    /// (MSG_ZEROCOPY). EOPNOTSUPP for data with a SYN.
+    /// (MSG_ZEROCOPY), or with the SYN (MSG_FASTOPEN).
     #[cold]
-    fn send_special(&self, src: &mut UserBuf, flags: u32) -> SysResult {
+    fn send_special(&self, src: &mut UserBuf, to: Option<&SocketAddress>, flags: u32) -> SysResult {
         if flags & MSG_FASTOPEN != 0 {
-            return Err(Errno::OPNOTSUPP);
+            let may = self.common.home.fast_open() & fast_open_setting::CLIENT != 0;
+            if !may || matches!(to, Some(SocketAddress::Unspecified(_))) {
+                return Err(Errno::OPNOTSUPP);
+            }
+            self.send_opening(src, to, flags & n::MSG_DONTWAIT != 0)?;
+            if src.done() > 0 && (src.remaining() == 0 || flags & n::MSG_DONTWAIT != 0) {
+                return Ok(src.done());
+            }
         }
         let data = if flags & n::MSG_OOB != 0 { Data::Urgent } else { Data::of(flags) };
         let sent = self.send_all(src, flags & n::MSG_DONTWAIT != 0, data)?;
@@ -338,6 +387,54 @@ impl TcpFile {
             State::SynSent | State::SynReceived => Err(Errno::AGAIN),
             State::Closed => Err(Errno::CONNREFUSED),
             _ => Ok(()),
+        }
+    }
+
+    /// The peer that a program names to connect to, if the socket may connect. ECONNABORTED and other errors of an earlier attempt;
+    /// EISCONN, ENOBUFS.
+    fn peer_to_connect(&self, address: &SocketAddress) -> Result<Endpoint, Errno> {
+        let peer = self.common.to_reach(address)?;
+        if !peer.address.is_multicast() {
+            check_scope(address, peer)?;
+        }
+        wait_for_address(peer)?;
+        if self.socket.info().state == State::Closed {
+            if self.connecting.load(Ordering::Relaxed) {
+                // The attempt in the background failed. If the program has taken its error, Linux reports another.
+                let error = self.socket.take_error().map_or(Errno::CONNABORTED, errno);
+                self.forget_attempt();
+                return Err(error);
+            }
+            if self.socket.peer().is_some() {
+                // A connection that is over is one all the same, until the program disconnects the socket.
+                return Err(Errno::ISCONN);
+            }
+            // The peer may keep the connection, in a queue of this machine, when this socket is closed.
+            if frame::is_below(Watermark::High) {
+                return Err(Errno::NOBUFS);
+            }
+        }
+        Ok(peer)
+    }
+
+    /// Waits for the end of an attempt to connect. EINPROGRESS: it goes on.
+    fn finish_connect(&self, nonblock: bool) -> Result<(), Errno> {
+        if nonblock {
+            // Even if a peer on this host has answered already.
+            return Err(Errno::INPROGRESS);
+        }
+        match self.wait_connected(Events::OUT, self.common.send_deadline(), || self.connect_result()) {
+            // The attempt goes on behind the program's back (socket(7), SO_SNDTIMEO).
+            Err(Errno::AGAIN) => Err(Errno::INPROGRESS),
+            Err(error @ (Errno::RESTARTSYS | Errno::PIPE)) => Err(error),
+            Err(error) => {
+                self.forget_attempt();
+                Err(error)
+            }
+            Ok(()) => {
+                self.connecting.store(false, Ordering::Relaxed);
+                Ok(())
+            }
         }
     }
 
@@ -454,30 +551,13 @@ impl Socket for TcpFile {
             sent(now);
             return Ok(());
         }
-        let peer = self.common.to_reach(address)?;
-        if !peer.address.is_multicast() {
-            check_scope(address, peer)?;
-        }
-        wait_for_address(peer)?;
-        if self.socket.info().state == State::Closed {
-            if self.connecting.load(Ordering::Relaxed) {
-                // The attempt in the background failed. If the program has taken its error, Linux reports another.
-                let error = self.socket.take_error().map_or(Errno::CONNABORTED, errno);
-                self.forget_attempt();
-                return Err(error);
-            }
-            if self.socket.peer().is_some() {
-                // A connection that is over is one all the same, until the program disconnects the socket.
-                return Err(Errno::ISCONN);
-            }
-            // The peer may keep the connection, in a queue of this machine, when this socket is closed.
-            if frame::is_below(Watermark::High) {
-                return Err(Errno::NOBUFS);
-            }
-        }
+        let peer = self.peer_to_connect(address)?;
         let now = now_ns();
         let result = self.common.home.tcp_connect(&self.socket, now, peer);
         sent(now);
+        if result.is_ok() && self.socket.holds_syn() {
+            return Ok(());
+        }
         match result {
             Ok(()) => self.connecting.store(true, Ordering::Relaxed),
             Err(Error::AlreadyInProgress) if !nonblock => {}
@@ -489,27 +569,17 @@ impl Socket for TcpFile {
                 return Err(errno(error));
             }
         }
-        if nonblock {
-            // Even if a peer on this host has answered already.
-            return Err(Errno::INPROGRESS);
-        }
-        match self.wait_connected(Events::OUT, self.common.send_deadline(), || self.connect_result()) {
-            // The attempt goes on behind the program's back (socket(7), SO_SNDTIMEO).
-            Err(Errno::AGAIN) => Err(Errno::INPROGRESS),
-            Err(error @ (Errno::RESTARTSYS | Errno::PIPE)) => Err(error),
-            Err(error) => {
-                self.forget_attempt();
-                Err(error)
-            }
-            Ok(()) => {
-                self.connecting.store(false, Ordering::Relaxed);
-                Ok(())
-            }
-        }
+        self.finish_connect(nonblock)
     }
 
     fn listen(&self, backlog: usize) -> Result<(), Errno> {
-        self.common.home.tcp_listen(&self.socket, now_ns(), backlog).map_err(errno)
+        let home = &self.common.home;
+        home.tcp_listen(&self.socket, now_ns(), backlog).map_err(errno)?;
+        let every = fast_open_setting::SERVER | fast_open_setting::EVERY_LISTENER;
+        if self.fast_open_limit() == 0 && home.fast_open() & every == every {
+            self.set_fast_open_limit(backlog.min(i32::MAX as usize) as i32)?;
+        }
+        self.accept_syn_data()
     }
 
     fn accept(&self, nonblock: bool) -> Result<(Arc<dyn File>, SocketAddress), Errno> {
@@ -545,12 +615,12 @@ impl Socket for TcpFile {
     fn send(
         &self,
         src: &mut UserBuf,
-        _to: Option<&SocketAddress>,
+        to: Option<&SocketAddress>,
         flags: u32,
         _control: Option<&mut Control>,
     ) -> SysResult {
         if flags & (n::MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN) != 0 {
-            return self.send_special(src, flags);
+            return self.send_special(src, to, flags);
         }
         self.send_all(src, flags & n::MSG_DONTWAIT != 0, Data::of(flags))
     }

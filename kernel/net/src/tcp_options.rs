@@ -25,8 +25,6 @@ const ECN: u8 = 3;
 const FIN_TIMEOUT_MAX: i32 = 120;
 /// What TCP_LINGER2 is unless it is set (net.ipv4.tcp_fin_timeout), in seconds.
 const FIN_TIMEOUT: i32 = 60;
-/// Greatest TCP_FASTOPEN (net.core.somaxconn).
-const FASTOPEN_MAX: i32 = 4096;
 /// Smallest TCP_WINDOW_CLAMP in bytes (half of Linux's SOCK_MIN_RCVBUF).
 const WINDOW_CLAMP_MIN: i32 = 1152;
 /// Sizes that TCP_MAXSEG takes, in bytes (Linux's TCP_MIN_MSS and MAX_TCP_WINDOW).
@@ -57,7 +55,7 @@ fn deferral(seconds: i32) -> u32 {
 
 impl TcpFile {
     /// Whether the socket has no connection.
-    fn is_unconnected(&self) -> bool {
+    pub(super) fn is_unconnected(&self) -> bool {
         matches!(self.socket.info().state, State::Closed | State::Listen)
     }
 
@@ -100,6 +98,7 @@ impl TcpFile {
             },
             // There are no upper-layer protocols (TLS in the kernel, MPTCP): none has the name.
             (SOL_TCP, n::TCP_ULP) => Err(if value.is_empty() { Errno::INVAL } else { Errno::NOENT }),
+            (SOL_TCP, n::TCP_FASTOPEN_KEY) => self.set_fast_open_keys(value),
             (SOL_TCP, n::TCP_MD5SIG | n::TCP_MD5SIG_EXT | n::TCP_REPAIR) => Err(Errno::NOPROTOOPT),
             (SOL_SOCKET | SOL_IP | SOL_IPV6 | SOL_TCP, _) => {
                 if value.len() < 4 && level != SOL_IP {
@@ -198,6 +197,9 @@ impl TcpFile {
             }),
             (SOL_TCP, n::TCP_DEFER_ACCEPT) => answer(options.defer_accept as i32),
             (SOL_TCP, n::TCP_SYNCNT) => answer(options.syn_retries as i32),
+            (SOL_TCP, n::TCP_FASTOPEN_CONNECT) => answer(options.fast_open_connect.into()),
+            (SOL_TCP, n::TCP_FASTOPEN_NO_COOKIE) => answer(options.fast_open_no_cookie.into()),
+            (SOL_TCP, n::TCP_FASTOPEN_KEY) => self.fast_open_keys_told(),
             (SOL_TCP, n::TCP_CONGESTION) => Ok(b"cubic\0\0\0\0\0\0\0\0\0\0\0".try_to_vec()?),
             (SOL_TCP, n::TCP_INFO) => Ok(encode_info(&self.socket.info()).try_to_vec()?),
             (SOL_TCP, n::TCP_ULP) => Ok(Vec::new()),
@@ -209,10 +211,9 @@ impl TcpFile {
             (SOL_IP, n::IP_PKTINFO)
             | (SOL_SOCKET, n::SO_TIMESTAMP | n::SO_TIMESTAMPNS)
             | (SOL_IPV6, n::IPV6_RECVPKTINFO)
-            | (
-                SOL_TCP,
-                n::TCP_FASTOPEN | n::TCP_FASTOPEN_CONNECT | n::TCP_WINDOW_CLAMP | n::TCP_NOTSENT_LOWAT,
-            ) => answer(self.common.recall(level, name, 0)),
+            | (SOL_TCP, n::TCP_FASTOPEN | n::TCP_WINDOW_CLAMP | n::TCP_NOTSENT_LOWAT) => {
+                answer(self.common.recall(level, name, 0))
+            }
             _ => Err(Errno::NOPROTOOPT),
         }
     }
@@ -259,23 +260,19 @@ impl TcpFile {
                 _ => Err(Errno::INVAL),
             },
             (SOL_TCP, n::TCP_DEFER_ACCEPT) => self.change(&|o| o.defer_accept = deferral(value)),
-            // Without a cookie of the server, which it never has, a connect is what it always is (RFC 7413, section 4.1.2).
-            (SOL_TCP, n::TCP_FASTOPEN_CONNECT) => match (value, self.socket.info().state) {
-                (0 | 1, State::Closed) => self.common.remember(level, number as i32, value),
-                _ => Err(Errno::INVAL),
-            },
+            (SOL_TCP, n::TCP_FASTOPEN | n::TCP_FASTOPEN_CONNECT | n::TCP_FASTOPEN_NO_COOKIE) => {
+                self.set_fast_open(number, value)
+            }
             // A stream has no datagrams with a route or a time of arrival: the option is stored.
             (SOL_IP, n::IP_PKTINFO)
             | (SOL_SOCKET, n::SO_TIMESTAMP | n::SO_TIMESTAMPNS)
             | (SOL_IPV6, n::IPV6_RECVPKTINFO) => self.common.remember(level, number as i32, value),
-            // Fast open is only ever an offer, and the others bound what we bound ourselves.
-            (SOL_TCP, n::TCP_FASTOPEN) if value < 0 || !self.is_unconnected() => Err(Errno::INVAL),
+            // They bound what we bound ourselves.
             (SOL_TCP, n::TCP_WINDOW_CLAMP) if value == 0 && self.socket.info().state != State::Closed => {
                 Err(Errno::INVAL)
             }
-            (SOL_TCP, n::TCP_FASTOPEN | n::TCP_LINGER2 | n::TCP_WINDOW_CLAMP | n::TCP_NOTSENT_LOWAT) => {
+            (SOL_TCP, n::TCP_LINGER2 | n::TCP_WINDOW_CLAMP | n::TCP_NOTSENT_LOWAT) => {
                 let kept = match number {
-                    n::TCP_FASTOPEN => value.min(FASTOPEN_MAX),
                     n::TCP_LINGER2 => value.clamp(-1, FIN_TIMEOUT_MAX),
                     n::TCP_WINDOW_CLAMP if value != 0 => value.max(WINDOW_CLAMP_MIN),
                     _ => value,
@@ -293,9 +290,9 @@ pub const INFO_BYTES: usize = 104;
 
 /// `struct tcp_info` up to tcpi_total_retrans: what it was when most programs learnt of it.
 pub fn encode_info(info: &TcpInfo) -> [u8; INFO_BYTES] {
-    /// TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE.
-    const OPTIONS: [u8; 3] = [1, 2, 4];
-    let options = [info.timestamps, info.sack, info.window_scale != (0, 0)];
+    /// TCPI_OPT_TIMESTAMPS, TCPI_OPT_SACK, TCPI_OPT_WSCALE, TCPI_OPT_SYN_DATA.
+    const OPTIONS: [u8; 4] = [1, 2, 4, 32];
+    let options = [info.timestamps, info.sack, info.window_scale != (0, 0), info.syn_data];
     let options = options.into_iter().zip(OPTIONS).fold(0, |all, (on, bit)| if on { all | bit } else { all });
     let scales = info.window_scale.0 & 0xf | info.window_scale.1 << 4;
     let first = [info.state as u8, 0, info.retransmits as u8, 0, 0, options, scales, 0];

@@ -5,7 +5,7 @@ use super::header::{HEADER_LEN, Segment, TIMESTAMP_LEN, TIMESTAMP_PREFIX, Timest
 use super::seq::Seq;
 use crate::checksum::Sum;
 use crate::counters::Count;
-use crate::device::Device;
+use crate::device::{Device, Fragment};
 use crate::events::Events;
 use crate::neighbor::FrameRest;
 use crate::packet::{IpHeader, TRANSPORT_AT, protocol};
@@ -46,6 +46,17 @@ pub fn timestamp_option(ts: Timestamps) -> [u8; TIMESTAMP_LEN] {
 impl<D: Device, E: Events> Stack<D, E> {
     /// Sends a segment without data.
     pub(crate) fn send_control(&self, now: u64, tuple: &Tuple, control: Control<'_>) {
+        self.send_control_with(now, tuple, control, &[]);
+    }
+
+    /// The same with data behind it.
+    pub(super) fn send_control_with(
+        &self,
+        now: u64,
+        tuple: &Tuple,
+        control: Control<'_>,
+        payload: &[Fragment<'_, D::Buf>],
+    ) {
         let Some(route) = self.route(tuple.remote) else { return };
         let len = HEADER_LEN + control.options.len();
         let mut headers = [0; MAX_HEADERS];
@@ -60,7 +71,8 @@ impl<D: Device, E: Events> Stack<D, E> {
             ident: None,
             greatest: None,
         };
-        let start = ip.write(self.mac, link, len);
+        let whole = len + payload.iter().map(|fragment| fragment.len as usize).sum::<usize>();
+        let start = ip.write(self.mac, link, whole);
         tcp[0..2].copy_from_slice(&tuple.local_port.to_be_bytes());
         tcp[2..4].copy_from_slice(&tuple.remote_port.to_be_bytes());
         tcp[4..8].copy_from_slice(&control.seq.0.to_be_bytes());
@@ -69,12 +81,12 @@ impl<D: Device, E: Events> Stack<D, E> {
         tcp[13] = control.flags;
         tcp[14..16].copy_from_slice(&control.window.to_be_bytes());
         tcp[HEADER_LEN..].copy_from_slice(control.options);
-        let pseudo = Sum::default().pseudo_header(tuple.local, tuple.remote, protocol::TCP, len);
+        let pseudo = Sum::default().pseudo_header(tuple.local, tuple.remote, protocol::TCP, whole);
         let headers = &mut headers[start..TCP_AT + len];
-        let checksum = self.fill_checksum(route.hop, pseudo, headers, TCP_AT - start, CHECKSUM_FIELD, &[]);
+        let checksum =
+            self.fill_checksum(route.hop, pseudo, headers, TCP_AT - start, CHECKSUM_FIELD, payload);
         // A control segment that is lost here is repeated by the side that waits for it.
-        let _ =
-            self.ip_transmit(now, route, headers, FrameRest { payload: &[], checksum, segment_size: None });
+        let _ = self.ip_transmit(now, route, headers, FrameRest { payload, checksum, segment_size: None });
     }
 
     /// Answers a segment that belongs to no connection with a reset (RFC 9293, 3.10.7.1).

@@ -22,6 +22,8 @@ pub mod flags {
 pub const HEADER_LEN: usize = 20;
 /// Length of the timestamp option with its padding (RFC 7323, appendix A).
 pub const TIMESTAMP_LEN: usize = 12;
+/// The longest options.
+pub const OPTIONS_MAX: usize = 40;
 /// The greatest window scale (RFC 7323, 2.3).
 pub const MAX_SCALE: u8 = 14;
 /// The segment size to assume if none was announced (RFC 9293, 3.7.1).
@@ -139,19 +141,9 @@ impl Segment {
     }
 
     #[cold]
-    fn parse_options(&mut self, mut rest: &[u8]) {
-        while let Some((&kind, after)) = rest.split_first() {
-            if kind == OPTION_END {
-                return;
-            }
-            if kind == OPTION_NOP {
-                rest = after;
-                continue;
-            }
-            let Some(&len) = after.first() else { return };
-            let Some(data) = rest.get(2..usize::from(len)) else { return };
-            rest = &rest[usize::from(len)..];
-            match (kind, data) {
+    fn parse_options(&mut self, options: &[u8]) {
+        for option in OptionList(options) {
+            match option {
                 (OPTION_MSS, &[a, b]) => self.syn.mss = Some(u16::from_be_bytes([a, b])),
                 (OPTION_SCALE, &[scale]) => self.syn.scale = Some(scale.min(MAX_SCALE)),
                 (OPTION_SACK_PERMITTED, &[]) => self.syn.sack = true,
@@ -178,10 +170,33 @@ impl Segment {
     }
 }
 
+/// The options of a header: kinds and data. A malformed one ends the list.
+pub struct OptionList<'a>(pub &'a [u8]);
+
+impl<'a> Iterator for OptionList<'a> {
+    type Item = (u8, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (&kind, after) = self.0.split_first()?;
+            match kind {
+                OPTION_END => return None,
+                OPTION_NOP => self.0 = after,
+                _ => {
+                    let len = usize::from(*after.first()?);
+                    let data = self.0.get(2..len)?;
+                    self.0 = &self.0[len..];
+                    return Some((kind, data));
+                }
+            }
+        }
+    }
+}
+
 /// Writes the options of a SYN after a header: MSS, then those requested of SACK-permitted, timestamps, window scale.
 /// Returns their length, a multiple of four and at most 20.
 pub fn write_syn_options(
-    out: &mut [u8; 20],
+    out: &mut [u8; OPTIONS_MAX],
     mss: u16,
     scale: Option<u8>,
     sack: bool,
@@ -236,11 +251,11 @@ mod tests {
             mss in 1u16.., scale in proptest::option::of(0u8..=14), sack: bool, ts in proptest::option::of(any::<(u32, u32)>()),
         ) {
             let ts = ts.map(|(value, echo)| Timestamps { value, echo });
-            let mut options = [0; 20];
+            let mut options = [0; OPTIONS_MAX];
             let len = write_syn_options(&mut options, mss, scale, sack, ts);
             let mut packet = [0u8; 40];
             packet[12] = ((20 + len) as u8 / 4) << 4;
-            packet[20..].copy_from_slice(&options);
+            packet[20..].copy_from_slice(&options[..20]);
             let ours = Segment::parse(&packet[..20 + len]).unwrap();
             prop_assert_eq!(ours.syn, SynOptions { mss: Some(mss), scale, sack });
             prop_assert_eq!(ours.timestamps, ts);

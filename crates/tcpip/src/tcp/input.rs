@@ -2,6 +2,7 @@
 //!
 //! The general path, in the order of the RFC's steps. [`super::predicted`] handles the segments of a busy connection before.
 
+use super::fast_open::SynData;
 use super::header::{Segment, flags};
 use super::seq::Seq;
 use super::settings::State;
@@ -33,7 +34,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         segment_size: u16,
     ) {
         match self.state {
-            State::SynSent => return self.segment_in_syn_sent(cx, segment, payload.len()),
+            State::SynSent => return self.segment_in_syn_sent(cx, segment, payload),
             State::Closed | State::Listen | State::TimeWait => {
                 return cx.stack.send_reset_for(cx.now, &self.tuple, segment, payload.len());
             }
@@ -70,7 +71,9 @@ impl<D: Device, E: Events> Tcb<D, E> {
                 return;
             }
             // A segment that came twice is acknowledged at once; what has no data may be part of a loop or an attack.
-            if !payload.is_empty() {
+            if self.early.is_some() && bits & flags::SYN != 0 {
+                self.send_syn(cx);
+            } else if !payload.is_empty() {
                 let _ = self.send_ack(cx);
             } else {
                 self.challenge(cx);
@@ -98,6 +101,9 @@ impl<D: Device, E: Events> Tcb<D, E> {
             }
             self.establish(cx, segment);
         }
+        if self.early.is_some() && !self.early_acknowledged(cx, segment, payload.len()) {
+            return;
+        }
         if !self.acknowledgement(cx, segment, payload.len()) {
             return;
         }
@@ -118,10 +124,10 @@ impl<D: Device, E: Events> Tcb<D, E> {
     }
 
     /// The answer to our SYN (RFC 9293, 3.10.7.3).
-    fn segment_in_syn_sent(&mut self, cx: &Context<'_, D, E>, segment: &Segment, len: u32) {
+    fn segment_in_syn_sent(&mut self, cx: &Context<'_, D, E>, segment: &Segment, payload: &Payload<D::Buf>) {
         let acked = segment.has(flags::ACK);
-        if acked && segment.ack != self.snd_max {
-            return cx.stack.send_reset_for(cx.now, &self.tuple, segment, len);
+        if acked && (!segment.ack.after(self.snd_una) || segment.ack.after(self.snd_max)) {
+            return cx.stack.send_reset_for(cx.now, &self.tuple, segment, payload.len());
         }
         if segment.has(flags::RST) {
             if acked {
@@ -141,6 +147,9 @@ impl<D: Device, E: Events> Tcb<D, E> {
                 self.rtt.measure(cx.now - sent);
             }
             self.establish(cx, segment);
+            if self.syn_data == SynData::Offered {
+                self.syn_data_answered(cx, segment, payload);
+            }
             let _ = self.send_ack(cx);
             self.output(cx);
         } else {
@@ -231,7 +240,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     /// Takes the text of a segment: what is in the window and not known yet (RFC 9293, 3.10.7.4, seventh).
     #[inline]
-    fn receive_data(
+    pub(super) fn receive_data(
         &mut self,
         cx: &Context<'_, D, E>,
         mut seq: Seq,

@@ -2,6 +2,7 @@
 //! goes meanwhile may be missing.
 
 use super::demux::{Entry, Tuple};
+use super::fast_open::SynData;
 use super::settings::{State, TcpInfo};
 use super::socket::TcpSocket;
 use super::tcb::{Clock, Recovery, Tcb};
@@ -142,7 +143,11 @@ impl<D: Device, E: Events> Tcb<D, E> {
     pub(super) fn info(&self) -> TcpInfo {
         let micros = |ns: u64| (ns / 1000) as u32;
         TcpInfo {
-            state: self.state,
+            // Linux shows that the handshake is not complete.
+            state: match self.state {
+                State::Established if self.early.is_some() => State::SynReceived,
+                state => state,
+            },
             retransmits: self.retransmits,
             rto: micros(self.rtt.timeout()),
             rtt: micros(self.rtt.smoothed()),
@@ -156,6 +161,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             window_scale: (self.snd_scale, self.rcv_scale),
             timestamps: self.ts_ok,
             sack: self.sack_ok,
+            syn_data: self.syn_data == SynData::Taken,
             receive_space: self.receive_buffer as u32,
             unacknowledged_bytes: self.send.len(),
             unsent_bytes: self.send.len().saturating_sub(self.snd_max - self.snd_una),

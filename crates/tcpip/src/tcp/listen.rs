@@ -6,7 +6,8 @@
 use super::control::{Control, timestamp_clock};
 use super::cookie::{self, CookieOptions};
 use super::demux::{Entry, Tuple};
-use super::header::{DEFAULT_MSS, Segment, SynOptions, Timestamps, flags, write_syn_options};
+use super::fast_open::{self, Cookie, Verdict};
+use super::header::{DEFAULT_MSS, OPTIONS_MAX, Segment, SynOptions, Timestamps, flags, write_syn_options};
 use super::path::Path;
 use super::seq::Seq;
 use super::settings::{State, TcpOptions};
@@ -32,7 +33,7 @@ use coracle_fallible::{NoMemory, try_arc, try_box};
 /// First wait for the answer to a SYN-ACK, ns; it doubles (RFC 6298).
 const FIRST_WAIT: u64 = 1_000_000_000;
 /// Retransmissions of a SYN-ACK (Linux: `tcp_synack_retries`).
-const RETRIES: u8 = 5;
+pub const RETRIES: u8 = 5;
 /// After the last cookie was sent, one may be returned for so long, ns.
 const COOKIE_LIFE: u64 = 140_000_000_000;
 /// `TcpOptions::save_syn` for all headers.
@@ -48,6 +49,8 @@ pub struct Listen<D: Device, E: Events> {
     pub half_open: usize,
     /// When the last cookie was sent, 0 for never.
     pub cookie_sent: u64,
+    /// It accepts data with SYNs.
+    pub fast_open: Option<Arc<fast_open::Queue>>,
 }
 
 /// A half-open connection: a SYN was answered.
@@ -132,20 +135,20 @@ impl<D: Device, E: Events> Stack<D, E> {
             return self.cookie_returns(now, &listener, tuple, segment, payload);
         }
         if segment.has(flags::SYN) {
-            self.syn_arrives(now, &listener, tuple, &segment, iss, |kind| {
-                save_syn(kind, info, &segment, payload)
-            });
+            self.syn_arrives(now, &listener, tuple, info, &segment, payload, iss);
         }
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the parts of one step")]
     fn syn_arrives(
         &self,
         now: u64,
         listener: &Arc<TcpSocket<D, E>>,
         tuple: Tuple,
+        info: &IpInfo,
         segment: &Segment,
+        payload: &mut Payload<D::Buf>,
         iss: Option<Seq>,
-        save: impl FnOnce(u8) -> Option<Arc<Vec<u8>>>,
     ) {
         let mut tcb = listener.lock();
         let options = tcb.options;
@@ -155,11 +158,13 @@ impl<D: Device, E: Events> Stack<D, E> {
             return; // the peer tries again; by then a connection may have been accepted
         }
         let flooded = listen.half_open >= self.config.limits.syn_backlog;
+        let mut verdict = Verdict::Handshake(None);
         if flooded {
             listen.cookie_sent = now.max(1);
             self.counters.add(Count::CookiesSent);
         } else {
-            listen.half_open += 1;
+            verdict = self.syn_verdict(listen, &tuple, &options, segment, payload);
+            listen.half_open += usize::from(matches!(verdict, Verdict::Handshake(_)));
         }
         drop(tcb);
         let ts_offset = self.timestamp_offset(&tuple);
@@ -174,12 +179,10 @@ impl<D: Device, E: Events> Stack<D, E> {
                 cookie::hide(timestamp_clock(now).wrapping_add(ts_offset), CookieOptions { scale, sack });
             let syn = SynOptions { scale, sack, ..segment.syn };
             let ts = ts_recent.map(|echo| Timestamps { value: clock, echo });
-            return self.send_syn_ack(now, &tuple, &options, iss, segment.seq, syn, ts);
+            return self.send_syn_ack(now, &tuple, &options, iss, segment.seq, syn, ts, None);
         }
         let iss = iss.unwrap_or_else(|| self.initial_sequence(now, &tuple));
-        // What there is no memory for is as if the SYN had been lost.
-        let timer = self.timers.insert(u64::from(tuple.remote_port), Timer::Tuple(tuple)).ok();
-        let request = Request {
+        let mut request = Request {
             listener: Arc::downgrade(listener),
             iss,
             irs: segment.seq,
@@ -188,9 +191,29 @@ impl<D: Device, E: Events> Stack<D, E> {
             ts_offset,
             retries: 0,
             sent: now,
-            timer,
-            saved_syn: if options.save_syn == 0 { None } else { save(options.save_syn) },
+            timer: None,
+            saved_syn: match options.save_syn {
+                0 => None,
+                kind => save_syn(kind, info, segment, payload),
+            },
         };
+        // What there is no memory for is as if the SYN had been lost.
+        let cookie = match verdict {
+            Verdict::Handshake(cookie) => cookie,
+            Verdict::Open(pending, cookie) => {
+                let Ok(child) = self.child(now, &tuple, &options, &request, segment, None) else { return };
+                child.lock().early = Some(pending);
+                if self.open(listener, tuple, &child, None) {
+                    let (cx, mut tcb) = Context::lock(self, &child, now);
+                    tcb.open_early(&cx, segment, payload, cookie);
+                    child.finish(&cx, tcb);
+                    listener.settle(Readiness::ACCEPTABLE);
+                }
+                return;
+            }
+        };
+        let timer = self.timers.insert(u64::from(tuple.remote_port), Timer::Tuple(tuple)).ok();
+        request.timer = timer;
         let entered =
             try_box(request.clone()).and_then(|entry| self.demux.insert(tuple, Entry::Request(entry)));
         let (Some(timer), Ok(true)) = (timer, entered) else {
@@ -204,15 +227,22 @@ impl<D: Device, E: Events> Stack<D, E> {
             return self.request_gone(&request);
         };
         self.timers.set(timer, now + FIRST_WAIT);
-        self.answer(now, &tuple, &options, &request);
+        self.answer(now, &tuple, &options, &request, cookie);
     }
 
     /// Sends the SYN-ACK of a half-open connection.
-    fn answer(&self, now: u64, tuple: &Tuple, options: &TcpOptions, request: &Request<D, E>) {
+    fn answer(
+        &self,
+        now: u64,
+        tuple: &Tuple,
+        options: &TcpOptions,
+        request: &Request<D, E>,
+        cookie: Option<Cookie>,
+    ) {
         let ts = request
             .ts_recent
             .map(|echo| Timestamps { value: timestamp_clock(now).wrapping_add(request.ts_offset), echo });
-        self.send_syn_ack(now, tuple, options, request.iss, request.irs, request.syn, ts);
+        self.send_syn_ack(now, tuple, options, request.iss, request.irs, request.syn, ts, cookie);
     }
 
     #[allow(clippy::too_many_arguments, reason = "each is a field of the segment")]
@@ -225,6 +255,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         irs: Seq,
         syn: SynOptions,
         ts: Option<Timestamps>,
+        cookie: Option<Cookie>,
     ) {
         let Some(path) = self.path(tuple, options) else { return };
         let mut mss = (path.mtu(self) - ip_len(tuple.remote) - super::header::HEADER_LEN).min(65535) as u16;
@@ -232,8 +263,11 @@ impl<D: Device, E: Events> Stack<D, E> {
             mss = mss.min(options.max_segment.max(64));
         }
         let scale = syn.scale.map(|_| self.receive_scale(options));
-        let mut bytes = [0; 20];
-        let len = write_syn_options(&mut bytes, mss, scale, syn.sack, ts);
+        let mut bytes = [0; OPTIONS_MAX];
+        let mut len = write_syn_options(&mut bytes, mss, scale, syn.sack, ts);
+        if let Some(cookie) = cookie {
+            len += cookie.write(&mut bytes[len..]);
+        }
         let control = Control {
             seq: iss,
             ack: irs + 1,
@@ -277,7 +311,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         if segment.has(flags::SYN) {
             // The SYN came again: so does the answer. Anything else is answered with an acknowledgement (RFC 5961).
             if segment.seq == request.irs && !segment.has(flags::ACK) {
-                self.answer(now, &tuple, &options, &request);
+                self.answer(now, &tuple, &options, &request, None);
             }
             return;
         }
@@ -289,7 +323,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         let window = self.first_window(&options);
         if segment.seq - (request.irs + 1) > window {
-            return self.answer(now, &tuple, &options, &request);
+            return self.answer(now, &tuple, &options, &request, None);
         }
         if options.defer_accept > 0 && payload.is_empty() && !segment.has(flags::FIN) {
             // TCP_DEFER_ACCEPT: wait for data, but not for ever.
@@ -300,7 +334,10 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         let rtt = (request.retries == 0).then(|| now.saturating_sub(request.sent));
         let Ok(child) = self.child(now, &tuple, &options, &request, &segment, rtt) else { return };
-        self.open(now, &listener, tuple, child, segment, payload, Some(request));
+        if self.open(&listener, tuple, &child, Some(request)) {
+            self.deliver(now, &child, &segment, payload, 0);
+            listener.settle(Readiness::ACCEPTABLE);
+        }
     }
 
     /// An acknowledgement may return a SYN cookie.
@@ -344,7 +381,10 @@ impl<D: Device, E: Events> Stack<D, E> {
             saved_syn: None,
         };
         let Ok(child) = self.child(now, &tuple, &options, &request, &segment, None) else { return };
-        self.open(now, listener, tuple, child, segment, payload, None);
+        if self.open(listener, tuple, &child, None) {
+            self.deliver(now, &child, &segment, payload, 0);
+            listener.settle(Readiness::ACCEPTABLE);
+        }
     }
 
     /// The socket of a connection whose handshake is complete. Without memory, it is as if the acknowledgement had been
@@ -381,8 +421,10 @@ impl<D: Device, E: Events> Stack<D, E> {
         syn.timestamps = request.ts_recent.map(|value| Timestamps { value, echo: 0 });
         tcb.peer_options(&cx, &syn, true);
         tcb.snd_wl1 = segment.seq;
-        tcb.snd_wl2 = segment.ack;
-        tcb.snd_wnd = u32::from(segment.window) << tcb.snd_scale;
+        tcb.snd_wl2 = tcb.snd_una;
+        // The window of a SYN is never scaled.
+        let scale = if segment.has(flags::SYN) { 0 } else { tcb.snd_scale };
+        tcb.snd_wnd = u32::from(segment.window) << scale;
         tcb.max_snd_wnd = tcb.snd_wnd;
         if let Some(rtt) = rtt {
             tcb.rtt.measure(rtt);
@@ -393,21 +435,18 @@ impl<D: Device, E: Events> Stack<D, E> {
         Ok(child)
     }
 
-    /// Enters a new connection into the table and its listener's queue, and delivers the segment that completed it.
-    #[allow(clippy::too_many_arguments, reason = "the parts of one step")]
+    /// Enters a new connection into the table and its listener's queue. Returns whether it could: the segment that completed it is
+    /// to be delivered then.
     fn open(
         &self,
-        now: u64,
         listener: &Arc<TcpSocket<D, E>>,
         tuple: Tuple,
-        child: Arc<TcpSocket<D, E>>,
-        segment: Segment,
-        payload: &mut Payload<D::Buf>,
+        child: &Arc<TcpSocket<D, E>>,
         request: Option<Request<D, E>>,
-    ) {
+    ) -> bool {
         let timer =
-            self.timers.insert(u64::from(tuple.remote_port), Timer::Connection(Arc::downgrade(&child)));
-        let Ok(timer) = timer else { return };
+            self.timers.insert(u64::from(tuple.remote_port), Timer::Connection(Arc::downgrade(child)));
+        let Ok(timer) = timer else { return false };
         let mut tcb = child.lock();
         tcb.timer = Some(timer);
         // Before the table names it: from then on another CPU may end it.
@@ -423,7 +462,8 @@ impl<D: Device, E: Events> Stack<D, E> {
         if !entered {
             // Another CPU was faster with the same acknowledgement, or there is no memory.
             child.lock().let_go_of_port(self);
-            return self.timers.remove(timer);
+            self.timers.remove(timer);
+            return false;
         }
         let mut tcb = listener.lock();
         let queued = match tcb.listen.as_mut() {
@@ -442,12 +482,10 @@ impl<D: Device, E: Events> Stack<D, E> {
             if let Some(timer) = request.and_then(|request| request.timer) {
                 self.timers.remove(timer);
             }
-            self.deliver(now, &child, &segment, payload, 0);
-            listener.settle(Readiness::ACCEPTABLE);
-            return;
+            return true;
         }
         // The queue is full: as if the acknowledgement had been lost. The peer or our timer will try again.
-        let ours = |entry: &Entry<D, E>| matches!(entry, Entry::Connection(s) if Arc::ptr_eq(s, &child));
+        let ours = |entry: &Entry<D, E>| matches!(entry, Entry::Connection(s) if Arc::ptr_eq(s, child));
         match request {
             Some(request) => match try_box(request) {
                 Ok(request) => drop(self.demux.replace(&tuple, Entry::Request(request), ours)),
@@ -457,6 +495,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         child.lock().let_go_of_port(self);
         self.timers.remove(timer);
+        false
     }
 
     /// A half-open connection's timer: answers again, or gives up.
@@ -475,7 +514,7 @@ impl<D: Device, E: Events> Stack<D, E> {
                 if let Some(timer) = request.timer {
                     self.timers.set(timer, now + (FIRST_WAIT << request.retries));
                 }
-                self.answer(now, tuple, &options, &request);
+                self.answer(now, tuple, &options, &request, None);
             }
             None => self.drop_request(tuple),
         }

@@ -7,6 +7,7 @@ mod control;
 mod cookie;
 mod demux;
 mod dispatch;
+mod fast_open;
 mod header;
 mod input;
 mod list;
@@ -32,6 +33,7 @@ mod transfer;
 mod urgent;
 
 pub use demux::{Demux, Tuple};
+pub use fast_open::{Cookies, setting as fast_open_setting};
 pub use list::{Flow, Pending, TcpListed};
 pub use listeners::Listeners;
 pub use seq::Seq;

@@ -1,6 +1,7 @@
 //! How a program gets a connection: socket, bind, listen, accept, connect.
 
 use super::demux::{Entry, Tuple};
+use super::fast_open::SynData;
 use super::listen::Listen;
 use super::settings::State;
 use super::socket::TcpSocket;
@@ -66,7 +67,13 @@ impl<D: Device, E: Events> Stack<D, E> {
         } else {
             self.tcp_ports.listen(tcb.tuple.local_port, claim(socket, &tcb, tcb.tuple.local, true))?;
         }
-        let listen = try_box(Listen { queue: VecDeque::new(), backlog, half_open: 0, cookie_sent: 0 })?;
+        let listen = try_box(Listen {
+            queue: VecDeque::new(),
+            backlog,
+            half_open: 0,
+            cookie_sent: 0,
+            fast_open: None,
+        })?;
         let bound = Bound::new(tcb.tuple.local, tcb.options.family);
         self.listeners.insert(tcb.tuple.local_port, bound, socket.clone())?;
         tcb.listen = Some(listen);
@@ -95,8 +102,15 @@ impl<D: Device, E: Events> Stack<D, E> {
 
     /// Begins a connection; never waits. When the socket is `WRITABLE` (at once, if the peer is this host), `take_error`
     /// returns how the attempt has ended. connect(2).
+    ///
+    /// With [`TcpOptions::fast_open_connect`](crate::TcpOptions) and a cookie of the peer, the SYN waits for
+    /// [`tcp_connect_with_data`](Self::tcp_connect_with_data).
     pub fn tcp_connect(&self, socket: &Tcp<D, E>, now: u64, peer: impl Into<Endpoint>) -> Result<()> {
-        let peer = peer.into();
+        self.tcp_begin(socket, now, peer.into(), false)
+    }
+
+    /// The same; `hold`: the SYN waits whatever the options are.
+    pub(super) fn tcp_begin(&self, socket: &Tcp<D, E>, now: u64, peer: Endpoint, hold: bool) -> Result<()> {
         let (cx, mut tcb) = Context::lock(self, socket, now);
         match tcb.state {
             State::Closed => {}
@@ -161,10 +175,17 @@ impl<D: Device, E: Events> Stack<D, E> {
         tcb.timer = Some(timer);
         let iss = self.initial_sequence(now, &tuple);
         tcb.snd_una = iss;
+        tcb.snd_max = iss;
         tcb.enter(State::SynSent);
-        tcb.send_syn(&cx);
-        tcb.timing = Some((iss + 1, now));
-        tcb.stalled_since = now;
+        if hold || (options.fast_open_connect && tcb.may_hold_syn(&cx)) {
+            tcb.syn_data = SynData::Held;
+        } else if options.fast_open_connect {
+            tcb.ask_for_cookie(&cx);
+        } else {
+            tcb.send_syn(&cx);
+            tcb.timing = Some((iss + 1, now));
+            tcb.stalled_since = now;
+        }
         socket.finish(&cx, tcb);
         self.loopback_run(now);
         Ok(())

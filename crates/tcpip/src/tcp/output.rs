@@ -1,7 +1,10 @@
 //! Outgoing segments: what may be sent now, and the segments themselves (RFC 9293, 3.8.6; RFC 6675 in recovery).
 
 use super::control::{Control, TCP_AT, timestamp_clock};
-use super::header::{HEADER_LEN, TIMESTAMP_LEN, Timestamps, flags, write_sack_option, write_syn_options};
+use super::fast_open::Cookie;
+use super::header::{
+    HEADER_LEN, OPTIONS_MAX, TIMESTAMP_LEN, Timestamps, flags, write_sack_option, write_syn_options,
+};
 use super::rtt::RTO_MIN;
 use super::send_queue::{Fragments, MAX_FRAGMENTS};
 use super::seq::Seq;
@@ -354,27 +357,45 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     /// Sends our SYN, or SYN and ACK if the peer's has arrived.
     pub fn send_syn(&mut self, cx: &Context<'_, D, E>) {
-        let answer = self.state == State::SynReceived;
+        self.send_syn_with(cx, None, false);
+    }
+
+    /// The same with the option of Fast Open (RFC 7413), and if `with_data` with what the first buffer holds.
+    pub fn send_syn_with(&mut self, cx: &Context<'_, D, E>, cookie: Option<Cookie>, with_data: bool) {
+        let early = self.early.is_some();
+        let answer = self.state == State::SynReceived || early;
         let ts = (!answer || self.ts_ok).then(|| Timestamps {
             value: timestamp_clock(cx.now).wrapping_add(self.ts_offset),
             echo: if answer { self.ts_recent } else { 0 },
         });
-        let mut options = [0; 20];
+        let mut options = [0; OPTIONS_MAX];
         let scale = (!answer || self.rcv_scale > 0 || self.snd_scale > 0).then_some(self.rcv_scale);
-        let len = write_syn_options(&mut options, self.announced_mss(cx), scale, !answer || self.sack_ok, ts);
+        let mut len =
+            write_syn_options(&mut options, self.announced_mss(cx), scale, !answer || self.sack_ok, ts);
+        if let Some(cookie) = cookie {
+            len += cookie.write(&mut options[len..]);
+        }
         // The window of a SYN is never scaled.
         let window = (self.receive_buffer as u32).min(MAX_UNSCALED);
         self.rcv_adv = self.rcv_nxt + window;
         let control = Control {
-            seq: self.snd_una,
+            // Of an open connection the SYN counts as acknowledged.
+            seq: self.snd_una - u32::from(early),
             ack: self.rcv_nxt,
             flags: if answer { flags::SYN | flags::ACK } else { flags::SYN },
             window: window as u16,
             options: &options[..len],
         };
-        cx.stack.send_control(cx.now, &self.tuple, control);
-        self.snd_nxt = self.snd_una + 1;
-        self.snd_max = self.snd_nxt;
+        let data = self.send.first().filter(|_| with_data);
+        let len = data.as_ref().map_or(0, |fragment| fragment.len);
+        cx.stack.send_control_with(cx.now, &self.tuple, control, data.as_slice());
+        if early {
+            self.last_ack_sent = self.rcv_nxt;
+            self.acknowledged_peer();
+        } else {
+            self.snd_nxt = self.snd_una + 1 + len;
+            self.snd_max = self.snd_max.max(self.snd_nxt);
+        }
         self.last_sent = cx.now;
         self.set_clock(Clock::Retransmit, cx.now + self.rtt.timeout());
     }

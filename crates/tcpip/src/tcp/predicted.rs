@@ -130,6 +130,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// Whether nothing is lost, reordered, closing or waiting for room.
     pub fn is_calm(&self) -> bool {
         self.state == State::Established
+            && self.early.is_none()
             && self.error.is_none()
             && self.recovery == Recovery::Open
             && self.snd_nxt == self.snd_max

@@ -155,6 +155,12 @@ impl<B: Buffer> SendQueue<B> {
         (*held == len && *start == HEADROOM as u32).then_some(buffer)
     }
 
+    /// What the first buffer holds.
+    pub fn first(&self) -> Option<Fragment<'_, B>> {
+        let Chunk { buffer, start, len } = &self.pieces.front()?.chunk;
+        Some(Fragment { buffer, start: *start, len: *len })
+    }
+
     /// Collects references to at most `len` bytes from `offset` on, in at most `limit` fragments; returns their number.
     pub fn gather<'a>(&'a self, offset: u32, len: u32, limit: usize, out: &mut Fragments<'a, B>) -> u32 {
         let Some(first) = self.find(offset) else { return 0 };

@@ -40,6 +40,10 @@ pub struct TcpOptions {
     /// `TCP_SAVE_SYN`: 1 keeps the headers of the SYN of each connection that is accepted, from that of IPv4 on; 2 from that of
     /// Ethernet on.
     pub save_syn: u8,
+    /// `TCP_FASTOPEN_CONNECT`: a connection begins with the program's first data, where a cookie of the server is known.
+    pub fast_open_connect: bool,
+    /// `TCP_FASTOPEN_NO_COOKIE`: data come with SYNs that have no cookie.
+    pub fast_open_no_cookie: bool,
     /// `SO_OOBINLINE`: urgent bytes stay in the stream.
     pub oob_inline: bool,
     /// The addresses that the socket may have. It is fixed once the socket is bound.
@@ -74,6 +78,8 @@ impl Default for TcpOptions {
             reuse_address: false,
             reuse_port: false,
             save_syn: 0,
+            fast_open_connect: false,
+            fast_open_no_cookie: false,
             oob_inline: false,
             family: Family::V4,
             ttl: 64,
@@ -154,6 +160,8 @@ pub struct TcpInfo {
     pub timestamps: bool,
     /// Whether selective acknowledgements (RFC 2018) are in use.
     pub sack: bool,
+    /// Whether data came, or was acknowledged, with the SYN (RFC 7413).
+    pub syn_data: bool,
     /// Receive buffer space, bytes.
     pub receive_space: u32,
     /// Bytes queued by the program that the peer has not acknowledged (`SIOCOUTQ`).

@@ -1,6 +1,7 @@
 //! A TCP socket: the part of a connection that the stack and the program share.
 
-use super::settings::{TcpInfo, TcpOptions};
+use super::fast_open::SynData;
+use super::settings::{State, TcpInfo, TcpOptions};
 use super::tcb::{Context, Tcb};
 use crate::config::Limits;
 use crate::device::Device;
@@ -82,6 +83,12 @@ impl<D: Device, E: Events> TcpSocket<D, E> {
     pub fn forget_saved_syn(&self) {
         let saved = self.lock().saved_syn.take();
         drop(saved);
+    }
+
+    /// Whether the SYN of its connection waits for data of the program (`TCP_FASTOPEN_CONNECT`).
+    pub fn holds_syn(&self) -> bool {
+        let tcb = self.lock();
+        tcb.state == State::SynSent && tcb.syn_data == SynData::Held
     }
 
     /// What `TCP_INFO`, `SIOCOUTQ`, `FIONREAD` and similar requests report.

@@ -5,6 +5,7 @@
 
 use super::congestion::Cubic;
 use super::demux::{Entry, Tuple};
+use super::fast_open::{Pending, SynData};
 use super::header::{DEFAULT_MSS, HEADER_LEN, TIMESTAMP_LEN};
 use super::listen::Listen;
 use super::path::Path;
@@ -121,6 +122,9 @@ pub struct Tcb<D: Device, E: Events> {
     pub soft_error: Option<Error>,
     /// The program has closed the socket.
     pub orphan: bool,
+    /// The connection is open by data in the peer's SYN, and the handshake is not complete (RFC 7413).
+    pub early: Option<Pending>,
+    pub syn_data: SynData,
     /// `shutdown(SHUT_RD)`, on a socket without a connection, too: a later one has it.
     pub receive_shut: bool,
     /// The same of `shutdown(SHUT_WR)`.
@@ -250,6 +254,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
             error: None,
             soft_error: None,
             orphan: false,
+            early: None,
+            syn_data: SynData::None,
             receive_shut: false,
             send_shut: false,
             fresh: Readiness::EMPTY,
@@ -371,6 +377,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
                 }
                 return ready;
             }
+            // The program may begin: its data go with the SYN.
+            State::SynSent if self.syn_data == SynData::Held => return ready | Readiness::WRITABLE,
             State::SynSent | State::SynReceived => return ready,
             _ => {}
         }
@@ -600,6 +608,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
 
     fn release(&mut self, cx: &Context<'_, D, E>) {
         self.let_go_of_port(cx.stack);
+        self.early = None;
         self.enter(State::Closed);
         self.fresh |= Readiness::HANGUP | Readiness::READABLE | Readiness::WRITABLE;
         self.send.clear();

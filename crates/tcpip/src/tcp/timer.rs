@@ -1,5 +1,6 @@
 //! Expiry of a connection's timers (RFC 6298, section 5; RFC 9293, 3.8.4 and 3.8.6.1; RFC 1122).
 
+use super::listen::RETRIES as SYN_ACK_RETRIES;
 use super::settings::State;
 use super::tcb::{CLOCKS, Clock, Context, Recovery, Tcb};
 use crate::counters::Count;
@@ -69,6 +70,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         cx.stack.counters.add(Count::Timeouts);
         let limit = match self.state {
             State::SynSent | State::SynReceived => self.options.syn_retries,
+            _ if self.early.is_some() => SYN_ACK_RETRIES.into(),
             _ if self.orphan => ORPHAN_RETRIES,
             _ => RETRIES,
         };
@@ -77,7 +79,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         }
         self.rtt.back_off();
         self.timing = None;
-        if matches!(self.state, State::SynSent | State::SynReceived) {
+        if matches!(self.state, State::SynSent | State::SynReceived) || self.early.is_some() {
             self.total_retransmits += 1;
             cx.stack.counters.add(Count::RetransSegs);
             E::observe(&Observation::Retransmission(self.tuple.ends()));

@@ -20,7 +20,7 @@ use coracle_ipc::aio;
 use coracle_ipc::mqueue::tree;
 use coracle_ipc::sysv::{messages, segments, tables};
 use coracle_mqueue::Attributes;
-use coracle_net::raw;
+use coracle_net::{fast_open, raw};
 use core::fmt;
 
 /// A random version-4 UUID (RFC 9562, section 5.4).
@@ -238,7 +238,13 @@ pub static SYS: Table<()> = &[
                     ("ip_default_ttl", text!(64)),
                     ("ip_unprivileged_port_start", text!(0)),
                     ("icmp_echo_ignore_all", text!(0)),
-                    ("tcp_fastopen", text!(0)),
+                    (
+                        "tcp_fastopen",
+                        Item::Setting(
+                            |(), text| writeln!(text, "{}", fast_open::setting()),
+                            |(), bytes| fast_open::set_setting(bytes),
+                        ),
+                    ),
                     ("tcp_syncookies", setting!(1)),
                     ("tcp_max_syn_backlog", setting!(4096)),
                     ("tcp_fin_timeout", setting!(60)),

@@ -166,7 +166,7 @@ pub fn netstat(text: &mut Text) -> Result<(), NoMemory> {
     pair(
         text,
         "TcpExt",
-        "SyncookiesSent SyncookiesRecv SyncookiesFailed ListenOverflows ListenDrops TCPTimeouts TCPKeepAlive TCPRcvQDrop",
+        "SyncookiesSent SyncookiesRecv SyncookiesFailed ListenOverflows ListenDrops TCPTimeouts TCPKeepAlive TCPRcvQDrop TCPFastOpenActive TCPFastOpenActiveFail TCPFastOpenPassive TCPFastOpenPassiveFail TCPFastOpenCookieReqd",
         &[
             count(Count::CookiesSent),
             count(Count::CookiesReceived),
@@ -176,6 +176,11 @@ pub fn netstat(text: &mut Text) -> Result<(), NoMemory> {
             count(Count::Timeouts),
             count(Count::Probes),
             count(Count::DataUnkept),
+            count(Count::FastOpenActive),
+            count(Count::FastOpenActiveFails),
+            count(Count::FastOpenPassive),
+            count(Count::FastOpenPassiveFails),
+            count(Count::FastOpenCookiesAsked),
         ],
     )?;
     pair(text, "IpExt", "InOctets OutOctets", &[received, sent])
