@@ -21,7 +21,7 @@ use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
 use coracle_ipc::unix;
 use coracle_ipc::uring::Ring;
-use coracle_net::options::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_UDP, answer};
+use coracle_net::options::{SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_TCP, SOL_UDP, answer};
 use coracle_net::udp::UDP_SEGMENT;
 use coracle_system::socket as open;
 use core::net::SocketAddr;
@@ -701,6 +701,39 @@ impl KeptMessage<'_> {
         socket.send(&mut self.pieces.buffer(), to.as_ref(), flags, Some(&mut control))
     }
 
+    /// Receives a message into `len` bytes at `address`: a `struct io_uring_recvmsg_out`, the sender's address and control data in as
+    /// much room as the header has, and then the payload. Returns how many bytes that are, and those of the payload. EFAULT where
+    /// there is no room.
+    pub(super) fn receive_whole(
+        &self,
+        call: &Call,
+        file: &OpenFile,
+        flags: u32,
+        address: usize,
+        len: usize,
+    ) -> Result<(usize, usize), Errno> {
+        /// Bytes of the structure, and the place of the address of control data in a header.
+        const HEAD: usize = 16;
+        const CONTROL_WORD: usize = MSG_CONTROLLEN_AT / 8 - 1;
+        let (_, name_room) = self.message.name();
+        let name_room = usize::try_from(name_room).map_err(|_| Errno::INVAL)?;
+        let (_, control_room) = self.message.control();
+        let start = HEAD.checked_add(name_room).and_then(|at| at.checked_add(control_room));
+        let start = start.filter(|start| *start <= len).ok_or(Errno::FAULT)?;
+        let mut dst = UserBuf::user(address + start, len - start);
+        let received = socket_of(file)?.receive(&mut dst, flags)?;
+        let payload = received.len;
+        let from = received.from.as_ref().filter(|_| name_room > 0);
+        let name = from.map(SocketAddress::encode).unwrap_or_default();
+        let mut words = self.message.words;
+        words[CONTROL_WORD] = (address + HEAD + name_room).to_le_bytes();
+        let (control, flags) = Message { at: 0, words }.give_control(call, received, flags)?;
+        let head = [name.len() as u32, control as u32, payload as u32, flags];
+        user::write(address, head.map(u32::to_le_bytes).as_flattened())?;
+        user::write(address + HEAD, &name[..name.len().min(name_room)])?;
+        Ok((start + payload.min(len - start), payload))
+    }
+
     /// Receives a message into `dst`, and writes what else there is of it where the header says.
     pub(super) fn receive(&self, call: &Call, file: &OpenFile, flags: u32, dst: &mut UserBuf) -> SysResult {
         self.message.receive_into(call, file, flags, dst)
@@ -722,6 +755,14 @@ pub(super) fn send_bytes(
 /// Receives bytes, without waiting if `flags` say so (MSG_DONTWAIT).
 pub(super) fn receive_bytes(file: &OpenFile, dst: &mut UserBuf, flags: u32) -> SysResult {
     Ok(socket_of(file)?.receive(dst, flags)?.len)
+}
+
+/// Whether the kernel could send from the program's memory (Linux's SOCK_SUPPORT_ZC). ENOTSOCK, EOPNOTSUPP.
+pub(super) fn may_send_zero_copy(file: &OpenFile) -> Result<(), Errno> {
+    match socket_of(file)?.kind() {
+        (family, _, SOL_TCP | SOL_UDP) if [n::AF_INET, n::AF_INET6].contains(&(family as u32)) => Ok(()),
+        _ => Err(Errno::OPNOTSUPP),
+    }
 }
 
 /// Whether it has no boundaries between messages.

@@ -20,7 +20,7 @@ use linux_raw_sys::io_uring::{self as abi, io_uring_op as op};
 type Handler = fn(&Call) -> SysResult;
 
 /// Operations that programs may use (io_uring_register(2), IORING_REGISTER_PROBE).
-pub const SUPPORTED: [op; 43] = [
+pub const SUPPORTED: [op; 45] = [
     op::IORING_OP_NOP,
     op::IORING_OP_READV,
     op::IORING_OP_WRITEV,
@@ -63,6 +63,8 @@ pub const SUPPORTED: [op; 43] = [
     op::IORING_OP_LINKAT,
     op::IORING_OP_MSG_RING,
     op::IORING_OP_SOCKET,
+    op::IORING_OP_SEND_ZC,
+    op::IORING_OP_SENDMSG_ZC,
     op::IORING_OP_FTRUNCATE,
 ];
 
@@ -122,16 +124,18 @@ fn has_file(operation: op) -> bool {
             | op::IORING_OP_RECV
             | op::IORING_OP_SHUTDOWN
             | op::IORING_OP_MSG_RING
+            | op::IORING_OP_SEND_ZC
+            | op::IORING_OP_SENDMSG_ZC
             | op::IORING_OP_FTRUNCATE
     )
 }
 
 /// A file that an entry names by `fd`: a registered one if `fixed`.
-pub fn named_file(thread: &Thread, request: &Request, fd: i32, fixed: bool) -> Result<Arc<OpenFile>, Errno> {
+pub fn named_file(thread: &Thread, ring: &Ring, fd: i32, fixed: bool) -> Result<Arc<OpenFile>, Errno> {
     if !fixed {
         return thread.process.descriptors.usable(fd);
     }
-    let registered = request.ring.registered.lock();
+    let registered = ring.registered.lock();
     registered.files.get(fd as usize).cloned().flatten().ok_or(Errno::BADF)
 }
 
@@ -141,7 +145,7 @@ fn file_of(thread: &Thread, request: &Request) -> Result<Arc<OpenFile>, Errno> {
         return Ok(open);
     }
     let fixed = request.entry.flags & given::FIXED_FILE != 0;
-    let open = named_file(thread, request, request.entry.fd, fixed)?;
+    let open = named_file(thread, &request.ring, request.entry.fd, fixed)?;
     *request.file.lock() = Some(open.clone());
     Ok(open)
 }
@@ -184,12 +188,17 @@ pub fn check(ring: &Ring, entry: &Entry) -> Result<(), Errno> {
                 | op::IORING_OP_RECV
                 | op::IORING_OP_ACCEPT
                 | op::IORING_OP_READV
-        );
+        )
+        || transfer::tells_of_buffer(operation);
     if entry.priority != 0 && !takes_priority {
         return Err(Errno::INVAL);
     }
     if moves_bytes && entry.priority != 0 {
         check_priority(entry.priority)?;
+    }
+    if transfer::tells_of_buffer(operation) && (entry.address3 != 0 || entry.flags & given::SKIP_SUCCESS != 0)
+    {
+        return Err(Errno::INVAL);
     }
     if operation == op::IORING_OP_ACCEPT {
         transfer::check_accept(entry)?;
@@ -271,6 +280,9 @@ fn on_file(
         | op::IORING_OP_WRITE => transfer::read_or_write(call.thread(), request, operation, open, may_wait),
         op::IORING_OP_SEND | op::IORING_OP_RECV | op::IORING_OP_SENDMSG | op::IORING_OP_RECVMSG => {
             transfer::send_or_receive(call, request, operation, open, may_wait)
+        }
+        op::IORING_OP_SEND_ZC | op::IORING_OP_SENDMSG_ZC => {
+            transfer::send_zero_copy(call, request, operation, open, may_wait)
         }
         op::IORING_OP_ACCEPT => transfer::accept(call, request, open, may_wait),
         op::IORING_OP_CONNECT => transfer::connect(request, open, may_wait),
@@ -433,9 +445,13 @@ fn take_away(request: &Request) -> SysResult {
 fn splice(call: &Call, request: &Request, operation: op) -> SysResult {
     const FIXED_INPUT: u32 = abi::SPLICE_F_FD_IN_FIXED;
     let entry = &request.entry;
-    let input =
-        named_file(call.thread(), request, entry.file_index as i32, entry.what_flags & FIXED_INPUT != 0)?;
-    let output = named_file(call.thread(), request, entry.fd, entry.flags & given::FIXED_FILE != 0)?;
+    let input = named_file(
+        call.thread(),
+        &request.ring,
+        entry.file_index as i32,
+        entry.what_flags & FIXED_INPUT != 0,
+    )?;
+    let output = named_file(call.thread(), &request.ring, entry.fd, entry.flags & given::FIXED_FILE != 0)?;
     let (len, flags) = (entry.len as usize, entry.what_flags & !FIXED_INPUT);
     file::check_splice_flags(flags)?;
     if operation == op::IORING_OP_TEE {

@@ -94,6 +94,8 @@ pub fn io_uring_register(call: &Call) -> SysResult {
         register_buffer_ring(ring, at, count)
     } else if is(what::IORING_UNREGISTER_PBUF_RING) {
         unregister_buffer_ring(ring, at, count)
+    } else if is(what::IORING_REGISTER_SYNC_CANCEL) {
+        super::cancel::cancel_and_wait(thread, ring, at, count)
     } else if is(what::IORING_REGISTER_IOWQ_MAX_WORKERS) {
         max_workers(at, count)
     } else {

@@ -17,7 +17,7 @@ use coracle_core::task::thread::Thread;
 use coracle_fallible::{try_arc, try_box};
 use coracle_hal::sync::atomic::Ordering::SeqCst;
 use coracle_ipc::uring::{Kept, Request, given, mark};
-use coracle_uring::Entry;
+use coracle_uring::{Completion, Entry};
 use linux_raw_sys::general as g;
 use linux_raw_sys::io_uring::{self as abi, io_uring_op as op};
 use linux_raw_sys::net as n;
@@ -71,7 +71,7 @@ fn kept(request: &Request, is_message: bool) -> Result<Arc<Kept>, Errno> {
 /// Keeps what a request was given by address, before it is left to a worker.
 pub fn keep(request: &Request) -> Result<(), Errno> {
     let is = |operation: op| request.entry.opcode == operation as u8;
-    let is_message = is(op::IORING_OP_SENDMSG) || is(op::IORING_OP_RECVMSG);
+    let is_message = is(op::IORING_OP_SENDMSG) || is(op::IORING_OP_SENDMSG_ZC) || is(op::IORING_OP_RECVMSG);
     if is_message || is(op::IORING_OP_READV) || is(op::IORING_OP_WRITEV) {
         kept(request, is_message)?;
     }
@@ -228,11 +228,12 @@ pub fn send_or_receive(
 ) -> Outcome {
     let entry = &request.entry;
     const KNOWN: u16 = (abi::IORING_RECVSEND_POLL_FIRST | abi::IORING_RECV_MULTISHOT) as u16;
-    let sends = matches!(operation, op::IORING_OP_SEND | op::IORING_OP_SENDMSG);
-    let repeats = entry.priority & abi::IORING_RECV_MULTISHOT as u16 != 0;
+    let sends = !matches!(operation, op::IORING_OP_RECV | op::IORING_OP_RECVMSG);
+    let is_fixed = tells_of_buffer(operation) && has(entry, abi::IORING_RECVSEND_FIXED_BUF);
+    let repeats = has(entry, abi::IORING_RECV_MULTISHOT);
     let selects = entry.flags & given::BUFFER_SELECT != 0;
-    if entry.priority & !KNOWN != 0
-        || repeats && (operation != op::IORING_OP_RECV || !selects || entry.what_flags & n::MSG_WAITALL != 0)
+    if !tells_of_buffer(operation) && entry.priority & !KNOWN != 0
+        || repeats && (sends || !selects || entry.what_flags & n::MSG_WAITALL != 0)
     {
         return Outcome::of(Err(Errno::INVAL));
     }
@@ -241,7 +242,7 @@ pub fn send_or_receive(
     if waits_first && events.report(open.file.readiness()).is_empty() && !may_wait {
         return wait_for(open, events, may_wait);
     }
-    let is_message = matches!(operation, op::IORING_OP_SENDMSG | op::IORING_OP_RECVMSG);
+    let is_message = !matches!(operation, op::IORING_OP_SEND | op::IORING_OP_SEND_ZC | op::IORING_OP_RECV);
     let is_stream = socket::is_stream(open);
     let given = match is_message.then(|| kept(request, true)).transpose() {
         Ok(given) => given,
@@ -264,10 +265,26 @@ pub fn send_or_receive(
             Err(error) => return Outcome::of(Err(error)),
         };
         let moved = request.moved.load(SeqCst);
-        let rest = check_buffer(taken.address as u64, taken.len)
+        let all = match is_fixed {
+            true => buffers::registered(request),
+            false => check_buffer(taken.address as u64, taken.len),
+        };
+        let rest = all
             .map(|(address, len)| UserBuf::user(address + moved as usize, len - (moved as usize).min(len)));
-        let result = match (operation, &message) {
-            (op::IORING_OP_SENDMSG, Some(message)) => message.send(call, open, flags),
+        // The last of several: its stream has ended.
+        let mut is_last = false;
+        let result = match (sends, &message) {
+            (true, Some(message)) => message.send(call, open, flags),
+            (false, Some(message)) if repeats => match message.pieces().first_len() {
+                (_, 2..) => Err(Errno::INVAL),
+                (len, _) => {
+                    let len = if len == 0 { taken.len as usize } else { len.min(taken.len as usize) };
+                    message.receive_whole(call, open, flags, taken.address, len).map(|(all, payload)| {
+                        is_last = payload == 0;
+                        all
+                    })
+                }
+            },
             (_, Some(message)) if taken.is_provided() => match message.pieces().first_len() {
                 (0, 0 | 1) => {
                     message.receive(call, open, flags, &mut UserBuf::user(taken.address, taken.len as usize))
@@ -281,7 +298,7 @@ pub fn send_or_receive(
                 _ => Err(Errno::INVAL),
             },
             (_, Some(message)) => message.receive(call, open, flags, &mut message.pieces().buffer()),
-            (op::IORING_OP_SEND, None) => rest.and_then(|mut src| {
+            (true, None) => rest.and_then(|mut src| {
                 let to = (entry.offset as usize, i32::from(entry.file_index as u16));
                 socket::send_bytes(open, &mut src, to, flags)
             }),
@@ -296,7 +313,7 @@ pub fn send_or_receive(
             Ok(more @ 1..) if wants_all && moved as usize + more < taken.len as usize => {
                 request.moved.store(moved + more as u32, SeqCst);
             }
-            Ok(more @ 1..) if repeats => {
+            Ok(more @ 1..) if repeats && !is_last => {
                 let flags = taken.use_up();
                 if !request.ring.post_more(request, more as i32, flags) {
                     return Outcome::Done(more as i32, flags, false);
@@ -314,6 +331,51 @@ pub fn send_or_receive(
             }
         }
     }
+}
+
+/// Whether a flag of a send or a receive is given.
+fn has(entry: &Entry, flag: u32) -> bool {
+    entry.priority & flag as u16 != 0
+}
+
+/// Whether an operation tells by a second completion that its buffer may be used again.
+pub fn tells_of_buffer(operation: op) -> bool {
+    matches!(operation, op::IORING_OP_SEND_ZC | op::IORING_OP_SENDMSG_ZC)
+}
+
+/// Whether an entry may send without a copy. EINVAL; EOPNOTSUPP but for TCP and UDP.
+fn check_zero_copy(entry: &Entry, operation: op, open: &OpenFile) -> Result<(), Errno> {
+    const KNOWN: u32 =
+        abi::IORING_RECVSEND_POLL_FIRST | abi::IORING_RECVSEND_FIXED_BUF | abi::IORING_SEND_ZC_REPORT_USAGE;
+    let is_fixed = has(entry, abi::IORING_RECVSEND_FIXED_BUF);
+    let is_message = operation == op::IORING_OP_SENDMSG_ZC;
+    if entry.priority & !(KNOWN as u16) != 0
+        || is_message && (is_fixed || entry.offset != 0 || entry.file_index != 0)
+    {
+        return Err(Errno::INVAL);
+    }
+    socket::may_send_zero_copy(open)
+}
+
+/// Sends, and tells when the buffer may be used again: that is at once, because the bytes are copied. It tells so also where nothing
+/// was sent.
+pub fn send_zero_copy(
+    call: &Call,
+    request: &Arc<Request>,
+    operation: op,
+    open: &OpenFile,
+    may_wait: bool,
+) -> Outcome {
+    let outcome = match check_zero_copy(&request.entry, operation, open) {
+        Ok(()) => send_or_receive(call, request, operation, open, may_wait),
+        Err(error) => Outcome::of(Err(error)),
+    };
+    let Outcome::Done(result, flags, failed) = outcome else { return outcome };
+    let user_data = request.user_data.load(SeqCst);
+    request.ring.post(Completion { user_data, result, flags: flags | abi::IORING_CQE_F_MORE }, true);
+    let reports = has(&request.entry, abi::IORING_SEND_ZC_REPORT_USAGE) && result >= 0;
+    let usage = if reports { abi::IORING_NOTIF_USAGE_ZC_COPIED.cast_signed() } else { 0 };
+    Outcome::Done(usage, abi::IORING_CQE_F_NOTIF, failed)
 }
 
 /// Whether an entry may accept connections. EINVAL.
