@@ -14,8 +14,10 @@ use coracle_core::mm::user;
 use coracle_core::task::credentials::machine_id;
 use coracle_core::task::process;
 use coracle_core::task::user_space::Kind;
+use coracle_fallible::prelude::*;
 use coracle_fs::block::registry;
 use coracle_fs::memory::{MemoryFs, Node, Options};
+use coracle_fs::overlay::{self, Overlay};
 use coracle_fs::remote;
 use coracle_fs::{dev, ext4};
 use coracle_ipc::mqueue::tree;
@@ -30,7 +32,7 @@ const MAGIC: u32 = 0xc0ed_0000;
 const PROPAGATION: u32 = MS_PRIVATE | MS_SHARED | MS_SLAVE | MS_UNBINDABLE;
 
 /// File systems that may be mounted with the rights of a user namespace: what they show is their mounter's, or is there for all.
-const IN_NAMESPACES: [&[u8]; 5] = [b"tmpfs", b"ramfs", b"devpts", b"mqueue", b"proc"];
+const IN_NAMESPACES: [&[u8]; 6] = [b"tmpfs", b"ramfs", b"devpts", b"mqueue", b"proc", b"overlay"];
 
 /// Index of the file system id among a process's ids.
 const FILE_SYSTEM: usize = 3;
@@ -79,7 +81,7 @@ fn options_at(call: &Call) -> Result<Vec<u8>, Errno> {
     source_at(call.usize(4))
 }
 
-/// mount(2): ext4, 9p, virtiofs, tmpfs, proc, sysfs, devtmpfs, devpts and mqueue, directories and files bound elsewhere, and changes of the flags of what is
+/// mount(2): ext4, 9p, virtiofs, tmpfs, overlay, proc, sysfs, devtmpfs, devpts and mqueue, directories and files bound elsewhere, and changes of the flags of what is
 /// mounted.
 pub fn mount(call: &Call) -> SysResult {
     let mut flags = call.u32(3);
@@ -120,7 +122,8 @@ pub fn mount(call: &Call) -> SysResult {
         return Err(Errno::NOTDIR);
     }
     let source = source_at(call.usize(0))?;
-    let new = NewMount { root, kind, source, flags: MountFlags::new(flags), file_system: None };
+    let flags = flags_for(&root, MountFlags::new(flags));
+    let new = NewMount { root, kind, source, flags, file_system: None };
     mounts::mount(at, new)?;
     Ok(0)
 }
@@ -155,11 +158,35 @@ pub(super) fn make(kind: &[u8], options: &[u8]) -> Result<(Arc<dyn Inode>, &'sta
             )?;
             (proc::filesystem(space)?, "proc")
         }
+        b"overlay" => (overlay(options)?, "overlay"),
         b"sysfs" => (sys::filesystem()?, "sysfs"),
         b"cgroup2" => (sys::cgroup::filesystem()?, "cgroup2"),
         b"mqueue" => (tree::filesystem()?, "mqueue"),
         _ => return Err(Errno::NODEV),
     })
+}
+
+/// Directories as layers of one tree. EINVAL, ENOENT, ENOTDIR, EROFS, ENOMEM.
+fn overlay(options: &[u8]) -> Result<Arc<dyn Inode>, Errno> {
+    let options = overlay::Options::parse(options)?;
+    options.check()?;
+    let process = coracle_core::this::with(|thread| thread.process.clone());
+    let directory = |path: &Vec<u8>| {
+        let path = walk::find(&process.fs, None, path, Follow::Always)?.path;
+        if path.inode.is_directory() { Ok(path) } else { Err(Errno::NOTDIR) }
+    };
+    let upper = match (&options.upper, &options.work) {
+        (Some(upper), Some(work)) => Some((directory(upper)?, directory(work)?)),
+        _ => None,
+    };
+    let lowers = options.lower.iter().map(directory).try_collect_ok()?;
+    Ok(Overlay::mount(&options, &lowers, upper)?)
+}
+
+/// The flags of a new mount: what can never be changed is read-only.
+pub(super) fn flags_for(root: &Arc<dyn Inode>, flags: MountFlags) -> MountFlags {
+    let is_fixed = root.as_any().downcast_ref::<overlay::Node>().is_some_and(overlay::Node::is_fixed);
+    if is_fixed { flags | MountFlags::READ_ONLY } else { flags }
 }
 
 /// ext4 on a block device. ENOTBLK if the source is none, EACCES if it is read-only and the mount is not to be (mount(2)).
@@ -211,7 +238,8 @@ fn remount(call: &Call, at: &Place, flags: u32) -> SysResult {
 pub(super) fn reconfigure(mount: &Mount, new: MountFlags, options: &[u8]) -> Result<(), Errno> {
     mount.check_locked(new)?;
     check_capability_in(mount.file_system.owner.as_ref(), capability::SYS_ADMIN)?;
-    if !new.contains(MountFlags::READ_ONLY) && ext4::volume::is_read_only(&mount.root) {
+    let is_fixed = flags_for(&mount.root, new) != new || ext4::volume::is_read_only(&mount.root);
+    if !new.contains(MountFlags::READ_ONLY) && is_fixed {
         return Err(Errno::ROFS);
     }
     if let Some(root) = mount.root.as_any().downcast_ref::<Node>() {

@@ -1,7 +1,7 @@
 //! The calls that mount step by step: fsopen(2), fsconfig(2), fsmount(2), fspick(2), open_tree(2), move_mount(2) and mount_setattr(2).
 use super::call::Call;
 use super::descriptor::install;
-use super::mount::{check_kind, check_may_mount, check_own, make, reconfigure};
+use super::mount::{check_kind, check_may_mount, check_own, flags_for, make, reconfigure};
 use super::path::{Named, named};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -105,8 +105,8 @@ fn install_tree(call: &Call, tree: Tree, close_on_exec: bool) -> SysResult {
 /// fsopen(2).
 pub fn fsopen(call: &Call) -> SysResult {
     /// Kinds that are there.
-    const KINDS: [&[u8]; 8] =
-        [b"tmpfs", b"ramfs", b"devtmpfs", b"devpts", b"proc", b"sysfs", b"cgroup2", b"mqueue"];
+    const KINDS: [&[u8]; 9] =
+        [b"tmpfs", b"ramfs", b"devtmpfs", b"devpts", b"proc", b"sysfs", b"cgroup2", b"mqueue", b"overlay"];
     check_mounter(call)?;
     if call.u32(1) & !FSOPEN_CLOEXEC != 0 {
         return Err(Errno::INVAL);
@@ -215,6 +215,7 @@ pub fn fsconfig(call: &Call) -> SysResult {
 fn check_option(kind: &[u8], option: &[u8]) -> Result<(), Errno> {
     match kind {
         b"tmpfs" => coracle_fs::memory::Options::parse(option).map(drop),
+        b"overlay" => coracle_fs::overlay::Options::parse(option).map(drop),
         b"devpts" | b"proc" => Ok(()),
         _ => Err(Errno::INVAL),
     }
@@ -297,6 +298,7 @@ pub fn fsmount(call: &Call) -> SysResult {
         Some(source) => source,
         None => b"none".try_to_vec()?,
     };
+    let flags = flags_for(&root, flags);
     let tree = Tree::new(NewMount { root, kind, source, flags, file_system: None })?;
     if read_only {
         tree.root.mount.file_system.end_writing();

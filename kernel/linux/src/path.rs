@@ -193,7 +193,8 @@ pub fn make_entry(found: &Resolved, node: NewNode, mode: u32) -> SysResult {
         return Err(Errno::NOENT);
     }
     access::check_add(&found.directory)?;
-    if matches!(node, NewNode::Special(S_IFCHR | S_IFBLK, _)) {
+    // Everybody may make whiteouts, which hide names of a layer below (Linux's `WHITEOUT_DEV`).
+    if matches!(node, NewNode::Special(S_IFCHR, 1..) | NewNode::Special(S_IFBLK, _)) {
         access::check_capability(capability::MKNOD)?;
     }
     let made = found.directory.inode.create(&found.name, node, mode)?;
@@ -290,7 +291,8 @@ pub fn unlinkat(call: &Call) -> SysResult {
 }
 
 fn do_rename(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> SysResult {
-    if flags & !(RENAME_NOREPLACE | RENAME_EXCHANGE) != 0 || flags == RENAME_NOREPLACE | RENAME_EXCHANGE {
+    let known = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
+    if flags & !known != 0 || flags & RENAME_EXCHANGE != 0 && flags != RENAME_EXCHANGE {
         return Err(Errno::INVAL);
     }
     let (from_path, to_path) = (user::read_path(from.1)?, user::read_path(to.1)?);

@@ -189,7 +189,7 @@ system_calls! {
     295 preadv(file, &iovecs, count, offset) super::file::preadv, "all";
     296 pwritev(file, &iovecs, count, offset) super::file::pwritev, "all";
     306 syncfs(fd) super::file::syncfs, "all";
-    316 renameat2(dirfd, &path, dirfd, &path, rename_flags) super::path::renameat2, "RENAME_NOREPLACE, RENAME_EXCHANGE";
+    316 renameat2(dirfd, &path, dirfd, &path, rename_flags) super::path::renameat2, "all";
     319 memfd_create(&string, memfd_flags) -> file super::descriptor::memfd_create, "with seals; no huge pages";
     447 memfd_secret(fd_flags) -> file super::descriptor::memfd_secret, "all";
     326 copy_file_range(file, &offset_cell, file, &offset_cell, len, number) super::file::copy_file_range, "all";

@@ -155,7 +155,7 @@ pub trait Inode: Send + Sync + Any {
         let _ = (name, directory);
         Err(Errno::PERM)
     }
-    /// Moves the entry `from` to `to` of directory `target` (rename(2)). `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE.
+    /// Moves the entry `from` to `to` of directory `target` (rename(2)). `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT.
     fn rename(&self, from: &[u8], target: &Arc<dyn Inode>, to: &[u8], flags: u32) -> Result<(), Errno> {
         let _ = (from, target, to, flags);
         Err(Errno::PERM)
@@ -184,6 +184,16 @@ pub trait Inode: Send + Sync + Any {
     fn truncate(&self, size: u64) -> Result<(), Errno> {
         let _ = size;
         Err(Errno::INVAL)
+    }
+    /// Writes bytes of up to a page to a regular file with no file open. ENOSPC, EIO, ENOMEM.
+    fn put_bytes(&self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let _ = (offset, bytes);
+        Err(Errno::IO)
+    }
+    /// The bytes of a range of a regular file are on its disk, if it has one, when it returns.
+    fn write_back(&self, start: u64, end: u64) -> Result<(), Errno> {
+        let _ = (start, end);
+        Ok(())
     }
     /// A regular file is to be opened for writing; `truncates`: what is in it does not matter. Apart from [`Inode::open`], by which programs are
     /// loaded deep on the stack.

@@ -16,5 +16,4 @@ mod node;
 mod runs;
 pub mod volume;
 
-pub(crate) use file::Ext4File;
 pub(crate) use node::Node;

@@ -412,13 +412,6 @@ impl Node {
         Ok(node)
     }
 
-    /// Whether it is a character device 0/0, which hides a name of a layer below.
-    pub(crate) fn is_whiteout(&self) -> bool {
-        let attributes = self.attributes.lock();
-        u32::from(attributes.mode) & S_IFMT == S_IFCHR
-            && (attributes.device.major, attributes.device.minor) == (0, 0)
-    }
-
     /// Bytes that are in one page or go from one into the next; `writing` is locked.
     pub(super) fn put_part(&self, cache: &Cache, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
         let end = offset + bytes.len() as u64;
@@ -514,6 +507,12 @@ impl Inode for Node {
     }
     fn identity(&self) -> (u64, u64) {
         (self.volume.device(), self.number.into())
+    }
+    fn put_bytes(&self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        Node::put_bytes(self, offset, bytes)
+    }
+    fn write_back(&self, start: u64, end: u64) -> Result<(), Errno> {
+        Node::write_back(self, start, end)
     }
     fn mounted(&self) -> Option<&AtomicBool> {
         Some(&self.mounted)

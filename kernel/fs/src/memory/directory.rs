@@ -3,7 +3,7 @@ use super::node::{Node, image_inode_number};
 use super::remains;
 use alloc::sync::{Arc, Weak};
 use coracle_core::errno::Errno;
-use coracle_core::fs::inode::{DirEntry, Inode, TakeEntry};
+use coracle_core::fs::inode::{DirEntry, Inode, NewNode, TakeEntry};
 use coracle_core::fs::names_changed;
 use coracle_core::fs::stat::entry_kind;
 use coracle_core::lock::Mutex;
@@ -14,7 +14,7 @@ use coracle_hal::sync::{LazyLock, MutexGuard};
 use coracle_image::archive;
 use coracle_vfs_core::names::Names;
 use core::hash::Hasher;
-use linux_raw_sys::general::{RENAME_EXCHANGE, RENAME_NOREPLACE};
+use linux_raw_sys::general::{RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, S_IFCHR};
 use siphasher::sip::SipHasher13;
 
 /// Bytes that st_size counts for an entry, as Linux's tmpfs does.
@@ -378,6 +378,10 @@ pub(super) fn rename(
         return Err(Errno::INVAL);
     }
     let new_name = own_name(&child, to)?;
+    let whiteout = match flags & RENAME_WHITEOUT {
+        0 => None,
+        _ => Some(from_dir.fs.new_node(NewNode::Special(S_IFCHR, 0), 0)?),
+    };
     if flags & RENAME_EXCHANGE != 0 {
         let old = old.ok_or(Errno::NOENT)?;
         if both.leads_to_source(&old) {
@@ -401,7 +405,10 @@ pub(super) fn rename(
             }
         }
         both.to().put(to_dir, to, child.clone(), new_name)?;
-        both.from().take(from);
+        match whiteout {
+            Some(whiteout) => both.from().put(from_dir, from, whiteout, None)?,
+            None => both.from().take(from),
+        }
         if let Some(old) = &old {
             old.add_links(if moves_directory { -2 } else { -1 });
         }

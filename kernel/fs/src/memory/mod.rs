@@ -11,7 +11,6 @@ mod xattr;
 
 pub use content::{Content, WRITE_SEALS};
 pub use directory::name_hash;
-pub(crate) use file::Name;
 pub use file::{DirectoryFile, MemoryFile};
 pub use image::{Absent, check_tables, find_disk};
 pub use node::{MemoryFs, Node, next_device};

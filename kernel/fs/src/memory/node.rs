@@ -19,6 +19,7 @@ use coracle_core::fs::{notify, stat};
 use coracle_core::ipc::pipe::Pipe;
 use coracle_core::lock::Mutex;
 use coracle_core::mm::memory::forget_file_pages;
+use coracle_core::mm::user_buf::UserBuf;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{try_arc, try_arc_cyclic};
 use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -248,22 +249,6 @@ impl Node {
     pub fn fs(&self) -> &Arc<MemoryFs> {
         &self.fs
     }
-    /// The entry `name` of a directory.
-    pub(crate) fn child(&self, name: &[u8]) -> Result<Option<Arc<Node>>, Errno> {
-        self.directory()?.lookup(self, name)
-    }
-    /// The directory that holds this directory, and its name there.
-    pub(crate) fn above(&self) -> Option<(Arc<Node>, Arc<[u8]>)> {
-        let directory = self.directory().ok()?;
-        Some((directory.parent()?, directory.name()?))
-    }
-    /// The target of a symbolic link.
-    pub(crate) fn target(&self) -> Option<&[u8]> {
-        match &self.body {
-            Body::Link(target) => Some(target),
-            _ => None,
-        }
-    }
     /// The bytes of a regular file.
     pub fn content(&self) -> Option<&Content> {
         match &self.body {
@@ -447,6 +432,11 @@ impl Inode for Node {
         }
         access::written(self, self.touch());
         Ok(())
+    }
+    fn put_bytes(&self, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let content = self.content().ok_or(Errno::INVAL)?;
+        let written = content.write(&mut UserBuf::kernel_in(bytes), offset)?;
+        if written == bytes.len() { Ok(()) } else { Err(Errno::NOSPC) }
     }
     fn open(self: Arc<Self>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
         match &self.body {

@@ -1,11 +1,12 @@
 //! Changes of names.
-use super::lookup::{IS_OPAQUE, OPAQUE, REDIRECT};
+use super::layers::Overlay;
+use super::lookup::{Mark, is_whiteout};
 use super::node::{Location, Node};
-use crate::{ext4, memory};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
 use coracle_core::fs::inode::{Inode, NewNode};
+use coracle_core::fs::mount::Path;
 use coracle_core::fs::names_changed;
 use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc_bytes;
@@ -18,32 +19,36 @@ impl Node {
         if Arc::ptr_eq(self.overlay(), other.overlay()) { Ok(other) } else { Err(Errno::XDEV) }
     }
 
-    /// Makes an entry; EEXIST. Before there is a volume, the kernel's own directories are made in memory.
+    /// Makes an entry; EEXIST. Before the root has a volume, the kernel's own directories are made in memory.
     pub(super) fn make(&self, name: &[u8], new: NewNode, mode: u32) -> Result<Arc<Node>, Errno> {
         if matches!(new, NewNode::Special(S_IFCHR, 0)) {
             return Err(Errno::PERM);
         }
         let _changing = self.overlay().changing.lock();
         let Ok(layers) = self.overlay().upper() else {
-            self.lower().ok_or(Errno::ROFS)?.create(name, new, mode)?;
+            self.lower()
+                .filter(|_| self.overlay().is_root())
+                .ok_or(Errno::ROFS)?
+                .inode
+                .create(name, new, mode)?;
             return self.find(name)?.ok_or(Errno::IO);
         };
         if self.is_removed() {
             return Err(Errno::NOENT);
         }
         let upper = self.copy_up_held(true)?;
-        let made = match upper.child(name)? {
-            Some(entry) if entry.is_whiteout() => {
+        let made = match upper.lookup(name)? {
+            Some(entry) if is_whiteout(&entry) => {
                 let is_directory = matches!(new, NewNode::Directory);
                 let temporary = layers.temporary()?;
                 let inherited = if is_directory { self.mode() & S_ISGID } else { 0 };
-                let made = layers.work().make(temporary.as_bytes(), new, mode | inherited)?;
+                let made = layers.work().create(temporary.as_bytes(), new, mode | inherited)?;
                 if is_directory {
-                    made.set_xattr(OPAQUE, Some(IS_OPAQUE), 0)?;
+                    self.overlay().set_opaque(&made)?;
                 }
                 // A directory and the whiteout change places.
                 let how = if is_directory { RENAME_EXCHANGE } else { 0 };
-                let placed = layers.work().rename(temporary.as_bytes(), &dynamic(upper), name, how);
+                let placed = layers.work().rename(temporary.as_bytes(), upper, name, how);
                 if placed.is_err() || is_directory {
                     layers.discard(temporary.as_bytes());
                 }
@@ -51,8 +56,8 @@ impl Node {
                 made
             }
             Some(_) => return Err(Errno::EXIST),
-            None if self.lower_child(name)?.is_some() => return Err(Errno::EXIST),
-            None => upper.make(name, new, mode)?,
+            None if self.is_below(name)? => return Err(Errno::EXIST),
+            None => upper.create(name, new, mode)?,
         };
         self.with_upper(name, made)
     }
@@ -68,12 +73,12 @@ impl Node {
         }
         let layers = self.overlay().upper()?;
         let (file, upper) = (node.copy_up_held(true)?, self.copy_up_held(true)?);
-        if upper.child(name)?.is_none() {
-            return upper.add_link(name, &dynamic(file));
+        if upper.lookup(name)?.is_none() {
+            return upper.add_link(name, file);
         }
         let temporary = layers.temporary()?;
-        layers.work().add_link(temporary.as_bytes(), &dynamic(file))?;
-        let placed = layers.work().rename(temporary.as_bytes(), &dynamic(upper), name, 0);
+        layers.work().add_link(temporary.as_bytes(), file)?;
+        let placed = layers.work().rename(temporary.as_bytes(), upper, name, 0);
         if placed.is_err() {
             layers.discard(temporary.as_bytes());
         }
@@ -101,16 +106,16 @@ impl Node {
         if self.is_empty()? { Ok(()) } else { Err(Errno::NOTEMPTY) }
     }
 
-    /// Takes an entry away; where the image has the name, a whiteout takes its place.
+    /// Takes an entry away; where a layer below has the name, a whiteout takes its place.
     fn take_away(&self, name: &[u8], child: &Node) -> Result<(), Errno> {
         let layers = self.overlay().upper()?;
-        let is_in_image = self.lower_child(name)?.is_some();
+        let is_below = self.is_below(name)?;
         let upper = self.copy_up_held(true)?;
-        let entry = upper.child(name)?;
-        match (&entry, is_in_image) {
+        let entry = upper.lookup(name)?;
+        match (&entry, is_below) {
             (None, true) => {
                 let whiteout = layers.make_whiteout()?;
-                let placed = layers.work().rename(whiteout.as_bytes(), &dynamic(upper), name, 0);
+                let placed = layers.work().rename(whiteout.as_bytes(), upper, name, 0);
                 if placed.is_err() {
                     layers.discard(whiteout.as_bytes());
                 }
@@ -120,8 +125,8 @@ impl Node {
             // A directory may have whiteouts in it.
             (Some(_), _) => {
                 let temporary = layers.temporary()?;
-                let how = if is_in_image { RENAME_WHITEOUT } else { 0 };
-                upper.rename(name, &dynamic(layers.work()), temporary.as_bytes(), how)?;
+                let how = if is_below { RENAME_WHITEOUT } else { 0 };
+                upper.rename(name, layers.work(), temporary.as_bytes(), how)?;
                 layers.discard(temporary.as_bytes());
             }
             (None, false) => return Err(Errno::NOENT),
@@ -149,6 +154,7 @@ impl Node {
         if target.lies_in(&child) {
             return Err(Errno::INVAL);
         }
+        child.check_move()?;
         if let Some(old) = &old {
             if Arc::ptr_eq(old, &child) {
                 return Ok(());
@@ -157,6 +163,7 @@ impl Node {
                 if self.lies_in(old) {
                     return Err(Errno::INVAL);
                 }
+                old.check_move()?;
                 return self.exchange((from, &child), target, (to, old));
             }
             match (child.is_directory(), old.is_directory()) {
@@ -185,17 +192,17 @@ impl Node {
         child.copy_up_held(true)?;
         child.prepare_move()?;
         let new_name = try_arc_bytes(to)?;
-        let is_in_image = self.lower_child(from)?.is_some();
-        let replaced = goal.child(to)?;
+        let is_below = self.is_below(from)?;
+        let replaced = goal.lookup(to)?;
         if child.is_directory() && replaced.is_some() {
             // A directory and the whiteout change places.
-            source.rename(from, &dynamic(goal), to, RENAME_EXCHANGE)?;
-            if !is_in_image {
+            source.rename(from, goal, to, RENAME_EXCHANGE)?;
+            if !is_below {
                 source.remove(from, false)?;
             }
         } else {
-            let how = if is_in_image { RENAME_WHITEOUT } else { 0 };
-            source.rename(from, &dynamic(goal), to, how)?;
+            let how = if is_below { RENAME_WHITEOUT } else { 0 };
+            source.rename(from, goal, to, how)?;
         }
         *child.location.lock() = Location { parent: Some(target.this()), name: Some(new_name) };
         names_changed();
@@ -219,22 +226,32 @@ impl Node {
         child.prepare_move()?;
         old.prepare_move()?;
         let (new_name, old_name) = (try_arc_bytes(to)?, try_arc_bytes(from)?);
-        source.rename(from, &dynamic(goal), to, RENAME_EXCHANGE)?;
+        source.rename(from, goal, to, RENAME_EXCHANGE)?;
         *child.location.lock() = Location { parent: Some(target.this()), name: Some(new_name) };
         *old.location.lock() = Location { parent: Some(self.this()), name: Some(old_name) };
         names_changed();
         Ok(())
     }
 
-    /// A directory takes along what of the image shows through it, and nothing of the image shows through it at its new place.
+    /// EXDEV for a directory through which layers below show, unless it may take them along.
+    fn check_move(&self) -> Result<(), Errno> {
+        let is_free = !self.is_directory() || self.lower().is_none() || self.overlay().redirects();
+        if is_free { Ok(()) } else { Err(Errno::XDEV) }
+    }
+
+    /// A directory takes along what of the layers below shows through it, and nothing else of them shows through it at its new place.
     fn prepare_move(&self) -> Result<(), Errno> {
         if !self.is_directory() {
             return Ok(());
         }
         let upper = self.copy_up_held(true)?;
         match self.lower() {
-            Some(lower) => upper.set_xattr(REDIRECT, Some(&path_in_image(lower)?), 0),
-            None => upper.set_xattr(OPAQUE, Some(IS_OPAQUE), 0),
+            Some(lower) => upper.set_xattr(
+                self.overlay().name_of(Mark::Redirect),
+                Some(&self.overlay().path_below(lower)?),
+                0,
+            ),
+            None => self.overlay().set_opaque(upper),
         }
     }
 
@@ -251,22 +268,21 @@ impl Node {
     }
 }
 
-fn dynamic(node: &Arc<ext4::Node>) -> Arc<dyn Inode> {
-    node.clone()
-}
-
-/// The absolute path of a directory of the image. ENOMEM.
-fn path_in_image(directory: &Arc<memory::Node>) -> Result<Vec<u8>, Errno> {
-    let mut names = Vec::new();
-    let mut above = directory.above();
-    while let Some((parent, name)) = above {
-        names.try_push(name)?;
-        above = parent.above();
+impl Overlay {
+    /// The absolute path of a directory in its layer. ENOMEM.
+    fn path_below(&self, directory: &Path) -> Result<Vec<u8>, Errno> {
+        let mut names = Vec::new();
+        let mut at = directory.inode.clone();
+        while !self.is_layer(&at) {
+            let (Some(parent), Some(name)) = (at.parent(), at.name()) else { break };
+            names.try_push(name)?;
+            at = parent;
+        }
+        let mut path = Vec::new();
+        for name in names.iter().rev() {
+            path.try_push(b'/')?;
+            path.try_extend_from_slice(name)?;
+        }
+        Ok(path)
     }
-    let mut path = Vec::new();
-    for name in names.iter().rev() {
-        path.try_push(b'/')?;
-        path.try_extend_from_slice(name)?;
-    }
-    Ok(path)
 }

@@ -1,23 +1,24 @@
-//! Copying a file of the image to the volume before it is changed.
+//! Copying a file of a layer below to the uppermost one before it is changed.
+use super::layers::Overlay;
 use super::lookup::store_origin;
 use super::node::Node;
-use crate::{ext4, memory};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
-use coracle_core::fs::inode::{Changes, Inode, NewNode};
+use coracle_core::fs::inode::{Changes, Inode, Link, NewNode};
+use coracle_core::fs::mount::{Path, Place};
 use coracle_core::mm::memory::forget_file_pages;
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::task::long_call;
 use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
 use coracle_hal::frame::FRAME_SIZE;
-use linux_raw_sys::general::{S_IFDIR, S_IFLNK, S_IFREG};
+use linux_raw_sys::general::{O_RDONLY, S_IFDIR, S_IFLNK, S_IFREG};
 
 impl Node {
-    /// The file of the volume, which it is copied to now if it is in the image alone; `with_data`: with its bytes.
-    /// EROFS if there is no volume; ENOSPC, EIO, ENOMEM; EINTR if the program is killed.
-    pub(super) fn copy_up(&self, with_data: bool) -> Result<&Arc<ext4::Node>, Errno> {
+    /// The file of the uppermost layer, to which it is copied now if it is below that alone; `with_data`: with its bytes.
+    /// EROFS if there is none; ENOSPC, EIO, ENOMEM; EINTR if the program is killed.
+    pub(super) fn copy_up(&self, with_data: bool) -> Result<&Arc<dyn Inode>, Errno> {
         if let Some(upper) = self.upper() {
             return Ok(upper);
         }
@@ -26,7 +27,7 @@ impl Node {
     }
 
     /// The same where names are being changed: `changing` is locked. The directories above come first.
-    pub(super) fn copy_up_held(&self, with_data: bool) -> Result<&Arc<ext4::Node>, Errno> {
+    pub(super) fn copy_up_held(&self, with_data: bool) -> Result<&Arc<dyn Inode>, Errno> {
         if self.upper().is_none() {
             self.copy_path_up(with_data)?;
         }
@@ -58,19 +59,25 @@ impl Node {
             if self.kind_bits() != S_IFREG {
                 return Err(Errno::NOENT);
             }
-            let made = layers.work().make_nameless(lower.mode())?;
+            let made = layers.work().create_nameless(lower.inode.mode())?;
             self.fill(lower, &made, with_data)?;
             self.set_upper(made)?;
-            self.forget_pages_of_image();
+            self.forget_pages_below();
             return Ok(());
         }
         let name = layers.temporary()?;
+        let target;
         let new = match self.kind_bits() {
             S_IFDIR => NewNode::Directory,
-            S_IFLNK => NewNode::Link(lower.target().ok_or(Errno::IO)?),
-            _ => NewNode::File,
+            S_IFREG => NewNode::File,
+            S_IFLNK => {
+                let Link::Path(path) = lower.inode.link()? else { return Err(Errno::IO) };
+                target = path;
+                NewNode::Link(&target)
+            }
+            kind => NewNode::Special(kind, lower.inode.metadata().rdev),
         };
-        let made = layers.work().make(name.as_bytes(), new, lower.mode())?;
+        let made = layers.work().create(name.as_bytes(), new, lower.inode.mode())?;
         let placed = self.place_copy(lower, made, name.as_bytes(), with_data);
         if placed.is_err() {
             layers.discard(name.as_bytes());
@@ -81,8 +88,8 @@ impl Node {
     /// Fills a copy, and puts it where the file is.
     fn place_copy(
         &self,
-        lower: &memory::Node,
-        made: Arc<ext4::Node>,
+        lower: &Path,
+        made: Arc<dyn Inode>,
         temporary: &[u8],
         with_data: bool,
     ) -> Result<(), Errno> {
@@ -94,26 +101,26 @@ impl Node {
         };
         let parent = parent.upper().ok_or(Errno::IO)?;
         // Lookups of the copy are to find this node from the moment that it has its name.
-        self.overlay().nodes.lock().by_upper.insert(made.number(), Arc::downgrade(&self.this()))?;
+        self.overlay().nodes.lock().by_upper.insert(made.identity().1, Arc::downgrade(&self.this()))?;
         let modified = parent.metadata().modified;
-        let directory: Arc<dyn Inode> = parent.clone();
-        if let Err(error) = layers.work().rename(temporary, &directory, &name, 0) {
-            self.overlay().nodes.lock().by_upper.remove(&made.number());
+        if let Err(error) = layers.work().rename(temporary, parent, &name, 0) {
+            self.overlay().nodes.lock().by_upper.remove(&made.identity().1);
             return Err(error);
         }
         self.give_upper(made);
-        self.forget_pages_of_image();
+        self.forget_pages_below();
         // For programs nothing happened in the directory.
         parent.change(Changes { modified: Some(modified), ..Changes::default() })
     }
 
     /// Bytes and attributes.
-    fn fill(&self, lower: &memory::Node, made: &ext4::Node, with_data: bool) -> Result<(), Errno> {
+    fn fill(&self, lower: &Path, made: &Arc<dyn Inode>, with_data: bool) -> Result<(), Errno> {
         if self.kind_bits() == S_IFREG && with_data {
             copy_bytes(lower, made)?;
         }
-        store_origin(self.overlay().image, self.number(), made)?;
-        let from = lower.metadata();
+        copy_attributes(self.overlay(), lower, made)?;
+        store_origin(self.overlay(), self.number(), made)?;
+        let from = lower.inode.metadata();
         made.change(Changes {
             mode: Some(from.mode),
             uid: Some(from.uid),
@@ -124,8 +131,8 @@ impl Node {
         })
     }
 
-    /// Programs that have the image's pages mapped are to see the copy's.
-    fn forget_pages_of_image(&self) {
+    /// Programs that have pages of a layer below mapped are to see the copy's.
+    fn forget_pages_below(&self) {
         if self.kind_bits() == S_IFREG {
             forget_file_pages(0, |file| {
                 file.place().is_some_and(|place| core::ptr::addr_eq(Arc::as_ptr(&place.path.inode), self))
@@ -134,13 +141,23 @@ impl Node {
     }
 }
 
+/// Copies the extended attributes that are not the overlay's own.
+fn copy_attributes(overlay: &Overlay, lower: &Path, made: &Arc<dyn Inode>) -> Result<(), Errno> {
+    let names = lower.inode.xattr_names()?;
+    let is_copied = |name: &&[u8]| !name.is_empty() && overlay.name_outside(name).is_some();
+    for name in names.split(|&byte| byte == 0).filter(is_copied) {
+        made.set_xattr(name, Some(&lower.inode.xattr(name)?), 0)?;
+    }
+    Ok(())
+}
+
 /// Copies the bytes of a file, which are on the disk before a name leads to them.
-fn copy_bytes(lower: &memory::Node, made: &ext4::Node) -> Result<(), Errno> {
-    let content = lower.content().ok_or(Errno::IO)?;
+fn copy_bytes(lower: &Path, made: &Arc<dyn Inode>) -> Result<(), Errno> {
+    let file = lower.inode.clone().open(Place { path: lower.clone(), name: None }, O_RDONLY)?;
     let mut page = filled(0, FRAME_SIZE)?;
     let mut at = 0;
     loop {
-        let len = content.read(&mut UserBuf::kernel_out(&mut page), at)?;
+        let len = file.read(&mut UserBuf::kernel_out(&mut page), at, false)?;
         if len == 0 {
             return made.write_back(0, u64::MAX);
         }

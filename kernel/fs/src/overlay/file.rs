@@ -1,9 +1,6 @@
 //! Open regular files of an overlay.
 use super::node::Node;
-use crate::ext4::Ext4File;
-use crate::memory::{MemoryFile, Name};
 use crate::users;
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::file::{File, MakeEnding};
@@ -12,19 +9,19 @@ use coracle_core::fs::mount::Place;
 use coracle_core::fs::stat::Stat;
 use coracle_core::mm::user::Access;
 use coracle_core::mm::user_buf::UserBuf;
-use coracle_fallible::{try_arc, try_box};
+use coracle_fallible::try_arc;
 use coracle_hal::frame::Frame;
 use coracle_hal::once::Once;
 use core::any::Any;
 use linux_raw_sys::general::{O_ACCMODE, O_RDONLY};
 
-/// An open regular file: that of the image until there is one of the volume, which it goes over to then.
+/// An open regular file: that of a layer below until there is one of the uppermost, which it goes over to then.
 pub struct OverlayFile {
     node: Arc<Node>,
     place: Place,
     flags: u32,
-    lower: Option<Box<MemoryFile>>,
-    upper: Once<Box<Ext4File>>,
+    lower: Option<Arc<dyn File>>,
+    upper: Once<Arc<dyn File>>,
 }
 
 impl Drop for OverlayFile {
@@ -34,14 +31,12 @@ impl Drop for OverlayFile {
 }
 
 impl OverlayFile {
-    /// Opens a file, which is in the volume if it is to be written. ETXTBSY if it is to be written and is being executed;
+    /// Opens a file, which is in the uppermost layer if it is to be written. ETXTBSY if it is to be written and is being executed;
     /// EROFS, ENOMEM.
     #[inline(never)]
     pub fn open(node: Arc<Node>, place: Place, flags: u32) -> Result<Arc<dyn File>, Errno> {
         let lower = match (node.upper(), node.lower()) {
-            (None, Some(lower)) => {
-                Some(try_box(MemoryFile::new(lower.clone(), Name::Place(place.clone()), flags)?)?)
-            }
+            (None, Some(lower)) => Some(lower.inode.clone().open(place.clone(), flags)?),
             _ => None,
         };
         node.users.begin(flags & O_ACCMODE != O_RDONLY)?;
@@ -57,49 +52,29 @@ impl OverlayFile {
     }
     fn open_upper(&self) -> Result<(), Errno> {
         let upper = self.node.upper().ok_or(Errno::IO)?.clone();
-        let file = try_box(Ext4File::new(upper, self.place.clone(), self.flags)?)?;
+        let file = upper.open(self.place.clone(), self.flags)?;
         self.upper.call_once(|| file);
         Ok(())
     }
     /// The file of the layer that it is in now.
-    fn real(&self) -> Result<Real<'_>, Errno> {
+    fn real(&self) -> Result<&Arc<dyn File>, Errno> {
         if self.upper.get().is_none() && self.node.upper().is_some() {
             self.open_upper()?;
         }
         self.opened().ok_or(Errno::IO)
     }
     /// That of the layer that it was found in last.
-    fn opened(&self) -> Option<Real<'_>> {
-        match (self.upper.get(), &self.lower) {
-            (Some(upper), _) => Some(Real::Upper(upper)),
-            (None, Some(lower)) => Some(Real::Lower(lower)),
-            (None, None) => None,
-        }
+    fn opened(&self) -> Option<&Arc<dyn File>> {
+        self.upper.get().or(self.lower.as_ref())
     }
-}
-
-/// The file of a layer.
-enum Real<'a> {
-    Upper(&'a Ext4File),
-    Lower(&'a MemoryFile),
-}
-
-/// Calls a method of the file of a layer.
-macro_rules! on {
-    ($real:expr, $method:ident($($argument:expr),*)) => {
-        match $real {
-            Real::Upper(file) => File::$method(file, $($argument),*),
-            Real::Lower(file) => File::$method(file, $($argument),*),
-        }
-    };
 }
 
 impl File for OverlayFile {
     fn read(&self, dst: &mut UserBuf, offset: u64, nonblock: bool) -> SysResult {
-        on!(self.real()?, read(dst, offset, nonblock))
+        self.real()?.read(dst, offset, nonblock)
     }
     fn read_cached(&self, dst: &mut UserBuf, offset: u64) -> SysResult {
-        on!(self.real()?, read_cached(dst, offset))
+        self.real()?.read_cached(dst, offset)
     }
     fn begin(
         &self,
@@ -108,65 +83,73 @@ impl File for OverlayFile {
         access: Access,
         ending: MakeEnding,
     ) -> Result<bool, Errno> {
-        on!(self.real()?, begin(buffer, offset, access, ending))
+        self.real()?.begin(buffer, offset, access, ending)
     }
     fn show_begun(&self) {
         if let Ok(file) = self.real() {
-            on!(file, show_begun());
+            file.show_begun();
         }
     }
     fn advise(&self, advice: u32, start: u64, end: u64) -> Result<(), Errno> {
-        on!(self.real()?, advise(advice, start, end))
+        self.real()?.advise(advice, start, end)
     }
     fn write(&self, src: &mut UserBuf, offset: u64, nonblock: bool) -> SysResult {
-        on!(self.real()?, write(src, offset, nonblock))
+        self.real()?.write(src, offset, nonblock)
     }
     fn append(&self, src: &mut UserBuf) -> Result<(usize, u64), Errno> {
-        on!(self.real()?, append(src))
+        self.real()?.append(src)
     }
     fn seekable(&self) -> bool {
         true
     }
     fn size(&self) -> u64 {
-        self.real().map_or(0, |file| on!(file, size()))
+        self.real().map_or(0, |file| file.size())
     }
     fn stat(&self) -> Result<Stat, Errno> {
         Ok(self.node.metadata().stat())
     }
     fn ioctl(&self, command: u32, argument: usize) -> SysResult {
-        on!(self.real()?, ioctl(command, argument))
+        self.real()?.ioctl(command, argument)
     }
     fn truncate(&self, size: u64) -> Result<(), Errno> {
-        on!(self.real()?, truncate(size))
+        self.real()?.truncate(size)
     }
     fn allocate(&self, mode: u32, offset: u64, len: u64) -> Result<(), Errno> {
-        on!(self.real()?, allocate(mode, offset, len))
+        self.real()?.allocate(mode, offset, len)
     }
     fn sync(&self, data_only: bool) -> Result<(), Errno> {
-        on!(self.real()?, sync(data_only))
+        self.real()?.sync(data_only)
     }
     fn write_back(&self, start: u64, end: u64) -> Result<(), Errno> {
-        on!(self.real()?, write_back(start, end))
+        self.real()?.write_back(start, end)
     }
     fn seek_data(&self, offset: u64, hole: bool) -> Result<u64, Errno> {
-        on!(self.real()?, seek_data(offset, hole))
+        self.real()?.seek_data(offset, hole)
     }
     fn image_bytes(&self, offset: u64, len: usize) -> Option<&'static [u8]> {
-        on!(self.real().ok()?, image_bytes(offset, len))
+        self.real().ok()?.image_bytes(offset, len)
     }
     fn page(&self, index: u64, for_write: bool) -> Result<Frame, Errno> {
-        on!(self.real()?, page(index, for_write))
+        self.real()?.page(index, for_write)
+    }
+    fn mapping_written(&self) {
+        if let Ok(file) = self.real() {
+            file.mapping_written();
+        }
+    }
+    fn cached(&self, first: u64, last: u64) -> [u64; 3] {
+        self.real().map_or([0; 3], |file| file.cached(first, last))
     }
     fn fault_around(&self) -> usize {
-        self.real().map_or(1, |file| on!(file, fault_around()))
+        self.real().map_or(1, |file| file.fault_around())
     }
     fn pages_at_hand(&self, first: u64, pages: &mut [Option<Frame>]) {
         if let Ok(file) = self.real() {
-            on!(file, pages_at_hand(first, pages));
+            file.pages_at_hand(first, pages);
         }
     }
     fn may_execute(&self) -> bool {
-        self.opened().is_some_and(|file| on!(file, may_execute()))
+        self.opened().is_some_and(|file| file.may_execute())
     }
     fn place(&self) -> Option<&Place> {
         Some(&self.place)
@@ -180,7 +163,7 @@ impl File for OverlayFile {
     /// The file of the layer: what knows its own files so has to find them.
     fn as_any(&self) -> &dyn Any {
         match self.opened() {
-            Some(file) => on!(file, as_any()),
+            Some(file) => (**file).as_any(),
             None => self,
         }
     }

@@ -1,16 +1,14 @@
-//! A file, directory, link or special file of the two layers.
+//! A file, directory, link or special file of the layers.
 use super::file::OverlayFile;
 use super::layers::Overlay;
-use super::lookup::PRIVATE_ATTRIBUTES;
 use crate::memory::DirectoryFile;
 use crate::users::{Used, Users};
-use crate::{ext4, memory};
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
 use coracle_core::fs::file::File;
 use coracle_core::fs::inode::{Changes, Inode, Link, NewNode, TakeEntry, Usage};
-use coracle_core::fs::mount::Place;
+use coracle_core::fs::mount::{Path, Place};
 use coracle_core::fs::notify;
 use coracle_core::fs::stat::Metadata;
 use coracle_core::lock::Mutex;
@@ -19,12 +17,13 @@ use coracle_fallible::{NoMemory, Text, try_arc, try_arc_cyclic};
 use coracle_hal::once::Once;
 use coracle_hal::sync::atomic::{AtomicBool, Ordering};
 use core::any::Any;
-use linux_raw_sys::general::{O_ACCMODE, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG};
+use core::mem;
+use linux_raw_sys::general::{O_ACCMODE, O_RDONLY, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 
 /// f_type of overlayfs (statfs(2)).
 const MAGIC: u64 = 0x794c_7630;
 
-/// Where a file lies. Of one that is in the image alone it says where it is copied to.
+/// Where a file lies. Of one that is in a layer below alone it says where it is copied to.
 #[derive(Default)]
 pub(super) struct Location {
     pub parent: Option<Arc<Node>>,
@@ -38,8 +37,9 @@ pub struct Node {
     number: u64,
     /// The kind bits of the mode, which never change.
     kind: u32,
-    lower: Option<Arc<memory::Node>>,
-    upper: Once<Arc<ext4::Node>>,
+    /// What of the layers below shows through, the upper ones first: several directories, or one file.
+    lowers: Vec<Path>,
+    upper: Once<Arc<dyn Inode>>,
     pub(super) location: Mutex<Location>,
     mounted: AtomicBool,
     pub(super) users: Users,
@@ -55,7 +55,7 @@ impl Drop for Node {
         if nodes.by_number.get(&self.number).is_some_and(|node| node.strong_count() == 0) {
             nodes.by_number.remove(&self.number);
         }
-        if let Some(number) = self.upper.get().map(|upper| upper.number())
+        if let Some(number) = self.upper.get().map(|upper| upper.identity().1)
             && nodes.by_upper.get(&number).is_some_and(|node| node.strong_count() == 0)
         {
             nodes.by_upper.remove(&number);
@@ -78,21 +78,18 @@ impl Used for Node {
 impl Node {
     pub(super) fn new(
         overlay: &Arc<Overlay>,
-        lower: Option<Arc<memory::Node>>,
-        upper: Option<Arc<ext4::Node>>,
+        mut lowers: Vec<Path>,
+        upper: Option<Arc<dyn Inode>>,
         number: u64,
         location: Location,
     ) -> Result<Arc<Node>, NoMemory> {
-        let kind = match (&upper, &lower) {
-            (Some(upper), _) => upper.kind().0,
-            (None, Some(lower)) => lower.kind().0,
-            (None, None) => 0,
-        };
+        let top = upper.as_ref().or(lowers.first().map(|lower| &lower.inode));
+        let kind = top.map_or(0, |inode| inode.kind().0);
         let node = try_arc_cyclic(|this| Node {
             overlay: overlay.clone(),
             number,
             kind,
-            lower,
+            lowers: mem::take(&mut lowers),
             upper: Once::new(),
             location: Mutex::new(location),
             mounted: AtomicBool::new(false),
@@ -120,19 +117,26 @@ impl Node {
     pub(super) fn is_directory(&self) -> bool {
         self.kind == S_IFDIR
     }
-    pub(super) fn lower(&self) -> Option<&Arc<memory::Node>> {
-        self.lower.as_ref()
+    pub(super) fn lowers(&self) -> &[Path] {
+        &self.lowers
     }
-    pub(super) fn upper(&self) -> Option<&Arc<ext4::Node>> {
+    pub(super) fn lower(&self) -> Option<&Path> {
+        self.lowers.first()
+    }
+    pub(super) fn upper(&self) -> Option<&Arc<dyn Inode>> {
         self.upper.get()
     }
-    /// It is in the volume from now on.
-    pub(super) fn give_upper(&self, upper: Arc<ext4::Node>) {
+    /// The file of the uppermost layer that has it.
+    fn top(&self) -> Result<&Arc<dyn Inode>, Errno> {
+        self.upper.get().or(self.lower().map(|lower| &lower.inode)).ok_or(Errno::NODATA)
+    }
+    /// It is in the uppermost layer from now on.
+    pub(super) fn give_upper(&self, upper: Arc<dyn Inode>) {
         self.upper.call_once(|| upper);
     }
-    /// The same, for one that lookups of the volume's file are to find. ENOMEM.
-    pub(super) fn set_upper(&self, upper: Arc<ext4::Node>) -> Result<(), Errno> {
-        self.overlay.nodes.lock().by_upper.insert(upper.number(), self.this.clone())?;
+    /// The same, for one that lookups of the file there are to find. ENOMEM.
+    pub(super) fn set_upper(&self, upper: Arc<dyn Inode>) -> Result<(), Errno> {
+        self.overlay.nodes.lock().by_upper.insert(upper.identity().1, self.this.clone())?;
         self.give_upper(upper);
         Ok(())
     }
@@ -143,12 +147,12 @@ impl Node {
 
     /// st_nlink. Linux's overlayfs has 1 for a directory of both layers, too.
     fn links(&self) -> u64 {
-        match (self.upper.get(), &self.lower) {
-            (Some(upper), Some(_)) if self.kind == S_IFDIR => upper.metadata().links.min(1),
-            (Some(upper), _) => upper.metadata().links,
-            (None, _) if self.is_removed() => 0,
-            (None, Some(lower)) => lower.metadata().links,
-            (None, None) => 0,
+        let links = || self.top().map_or(0, |top| top.metadata().links);
+        match self.upper.get() {
+            None if self.is_removed() => 0,
+            Some(_) if self.kind == S_IFDIR && self.lower().is_some() => links().min(1),
+            None if self.lowers.len() > 1 => links().min(1),
+            _ => links(),
         }
     }
 
@@ -162,19 +166,11 @@ impl Node {
 
 impl Inode for Node {
     fn metadata(&self) -> Metadata {
-        let metadata = match (self.upper.get(), &self.lower) {
-            (Some(upper), _) => upper.metadata(),
-            (None, Some(lower)) => lower.metadata(),
-            (None, None) => Metadata::default(),
-        };
+        let metadata = self.top().map_or_else(|_| Metadata::default(), |top| top.metadata());
         Metadata { device: self.overlay.device, inode: self.number, links: self.links(), ..metadata }
     }
     fn mode(&self) -> u32 {
-        match (self.upper.get(), &self.lower) {
-            (Some(upper), _) => upper.mode(),
-            (None, Some(lower)) => lower.mode(),
-            (None, None) => self.kind,
-        }
+        self.top().map_or(self.kind, |top| top.mode())
     }
     fn kind(&self) -> (u32, bool) {
         (self.kind, self.mounted.load(Ordering::Acquire))
@@ -186,11 +182,7 @@ impl Inode for Node {
         self.overlay.upper().map_or(self.overlay.device, |upper| upper.work().identity().0)
     }
     fn show_options(&self, text: &mut Text) -> Result<(), NoMemory> {
-        // Of the volume and the image, which are mounted nowhere else.
-        match self.overlay.upper() {
-            Ok(_) => text.push(b",lowerdir=/image,upperdir=/volume/upper,workdir=/volume/work"),
-            Err(_) => Ok(()),
-        }
+        text.push(self.overlay.options())
     }
     fn mounted(&self) -> Option<&AtomicBool> {
         Some(&self.mounted)
@@ -215,17 +207,13 @@ impl Inode for Node {
         if self.is_directory() { self.list_both(from, take) } else { Err(Errno::NOTDIR) }
     }
     fn link(&self) -> Result<Link, Errno> {
-        match (self.upper.get(), &self.lower) {
-            (Some(upper), _) => upper.link(),
-            (None, Some(lower)) => Ok(Link::Path(lower.target().ok_or(Errno::INVAL)?.try_to_vec()?)),
-            (None, None) => Err(Errno::INVAL),
-        }
+        self.top().map_err(|_| Errno::INVAL)?.link()
     }
     fn create(&self, name: &[u8], node: NewNode, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
         Ok(self.make(name, node, mode)?)
     }
     fn create_nameless(&self, mode: u32) -> Result<Arc<dyn Inode>, Errno> {
-        let upper = self.copy_up(true)?.make_nameless(mode)?;
+        let upper = self.copy_up(true)?.create_nameless(mode)?;
         Ok(self.with_upper(b"", upper)?)
     }
     fn add_link(&self, name: &[u8], node: &Arc<dyn Inode>) -> Result<(), Errno> {
@@ -241,30 +229,18 @@ impl Inode for Node {
         self.copy_up(true)?.change(changes)
     }
     fn xattr(&self, name: &[u8]) -> Result<Vec<u8>, Errno> {
-        match (self.upper.get(), &self.lower) {
-            _ if name.starts_with(PRIVATE_ATTRIBUTES) => Err(Errno::NODATA),
-            (Some(upper), _) => upper.xattr(name),
-            (None, Some(lower)) => lower.xattr(name),
-            (None, None) => Err(Errno::NODATA),
-        }
+        self.top()?.xattr(&self.overlay.name_in_layer(name)?)
     }
     fn set_xattr(&self, name: &[u8], value: Option<&[u8]>, flags: u32) -> Result<(), Errno> {
-        if name.starts_with(PRIVATE_ATTRIBUTES) {
-            return Err(Errno::PERM);
-        }
-        self.copy_up(true)?.set_xattr(name, value, flags)
+        self.copy_up(true)?.set_xattr(&self.overlay.name_in_layer(name)?, value, flags)
     }
     fn xattr_names(&self) -> Result<Vec<u8>, Errno> {
-        let all = match (self.upper.get(), &self.lower) {
-            (Some(upper), _) => upper.xattr_names()?,
-            (None, Some(lower)) => lower.xattr_names()?,
-            (None, None) => Vec::new(),
-        };
+        let all = self.top().map_or(Ok(Vec::new()), |top| top.xattr_names())?;
         let mut seen = Vec::new();
-        for name in
-            all.split_inclusive(|&byte| byte == 0).filter(|name| !name.starts_with(PRIVATE_ATTRIBUTES))
-        {
-            seen.try_extend_from_slice(name)?;
+        for name in all.split_inclusive(|&byte| byte == 0) {
+            for part in self.overlay.name_outside(name).into_iter().flatten() {
+                seen.try_extend_from_slice(part)?;
+            }
         }
         Ok(seen)
     }
@@ -273,7 +249,7 @@ impl Inode for Node {
             return Err(Errno::INVAL);
         }
         self.users.check_not_executed()?;
-        Inode::truncate(&**self.copy_up(size > 0)?, size)
+        self.copy_up(size > 0)?.truncate(size)
     }
     fn prepare_writing(&self, truncates: bool) -> Result<(), Errno> {
         match self.kind {
@@ -294,18 +270,16 @@ impl Inode for Node {
                 }
                 OverlayFile::open(self, place, flags)
             }
-            // The image has none.
-            _ => self.upper.get().ok_or(Errno::LOOP)?.clone().open(place, flags),
+            S_IFLNK => Err(Errno::LOOP),
+            _ => self.top()?.clone().open(place, flags),
         }
     }
     fn sync(&self, data_only: bool) -> Result<(), Errno> {
-        self.upper.get().map_or(Ok(()), |upper| Inode::sync(&**upper, data_only))
+        self.upper.get().map_or(Ok(()), |upper| upper.sync(data_only))
     }
     fn usage(&self) -> Usage {
-        match self.overlay.upper() {
-            Ok(upper) => Usage { magic: MAGIC, ..upper.work().usage() },
-            Err(_) => Usage { magic: MAGIC, ..Usage::default() },
-        }
+        let layer = self.overlay.upper().map(|upper| upper.work()).or_else(|_| self.top());
+        Usage { magic: MAGIC, ..layer.map_or_else(|_| Usage::default(), |layer| layer.usage()) }
     }
     fn as_any(&self) -> &dyn Any {
         self
