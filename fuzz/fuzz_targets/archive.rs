@@ -39,7 +39,8 @@ fn walk(bytes: &[u8]) {
     let _ = (config.program(), config.args().count(), config.env().count(), config.mode(), config.memory());
     let _ = (config.user(), config.hostname(), config.kernel_version(), config.cwd(), config.fixed_args());
     for index in 0..archive.symbols().len().min(64) {
-        let _ = archive.symbols().get(index).and_then(|symbol| archive.symbols().lookup(symbol.start));
+        let Some(symbol) = archive.symbols().get(index) else { continue };
+        let _ = (symbol.name.to_string(), archive.symbols().lookup(symbol.start));
     }
 }
 

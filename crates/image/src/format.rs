@@ -4,7 +4,7 @@
 pub const MAGIC: [u8; 8] = *b"CORACLE1";
 
 /// Version of the layout that this crate reads and writes.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// Alignment of the archive and of the data of files that are mapped in place: a page of x86-64.
 pub const PAGE_SIZE: usize = 4096;
@@ -60,8 +60,11 @@ impl Section {
 pub(crate) const INODE_LEN: usize = 48;
 /// Bytes of a directory entry: offset and length of its name, inode number, mode of that inode.
 pub(crate) const ENTRY_LEN: usize = 16;
-/// Bytes of a symbol: address relative to the kernel's first byte, offset of its name.
+/// Bytes of a symbol: address relative to the kernel's first byte, and place of its name: the offset of the name's block times
+/// [`NAMES_PER_BLOCK`], and how many names are before it there.
 pub(crate) const SYMBOL_LEN: usize = 8;
+/// Names of symbols in a block, of which only the first is whole.
+pub(crate) const NAMES_PER_BLOCK: usize = 16;
 /// Bytes of a checksum.
 pub(crate) const SUM_LEN: usize = 4;
 /// Bytes before the value of a config record: tag and length.

@@ -48,7 +48,7 @@ fn walk(archive: &Archive<'_>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     );
     let _ = (config.user(), config.hostname(), config.kernel_version(), config.memory());
     for index in 0..archive.symbols().len().min(ENTRIES) {
-        let _ = archive.symbols().get(index);
+        let _ = archive.symbols().get(index).map(|symbol| symbol.name.to_string());
         let _ = archive.symbols().lookup(index as u32);
     }
     out
@@ -156,11 +156,26 @@ fn settings_and_symbols() {
     assert_eq!((config.hostname(), config.kernel_version()), (Some(b"boat".as_slice()), Some("0.1.0")));
     assert_eq!(config.user(), User { uid: 5, gid: 6 });
     assert_eq!(config.memory(), Some(1 << 26));
-    let name = |offset| archive.symbols().lookup(offset).map(|symbol| symbol.name);
+    let name = |offset| archive.symbols().lookup(offset).map(|symbol| symbol.name.to_string());
+    let names = [name(0), name(0x10), name(0x3f), name(0x40), name(u32::MAX)];
     assert_eq!(
-        [name(0), name(0x10), name(0x3f), name(0x40), name(u32::MAX)],
+        names.each_ref().map(Option::as_deref),
         [None, Some("one"), Some("one"), Some("two"), Some("two")]
     );
+}
+
+proptest! {
+    #[test]
+    fn names_of_symbols_come_back(names in prop::collection::vec("[ab]{0,3}(ä|::){0,2}[ab]{0,300}", 0..80)) {
+        let symbols: Vec<_> = names.iter().zip((0..).step_by(8)).map(|(name, at)| (at, name.clone())).collect();
+        let bytes = Builder { symbols, ..Builder::default() }.finish().unwrap();
+        let archive = Archive::parse(&bytes).unwrap();
+        prop_assert_eq!(archive.symbols().len(), names.len());
+        for (name, at) in names.iter().zip((0..).step_by(8)) {
+            let found = archive.symbols().lookup(at + 7).map(|symbol| (symbol.start, symbol.name.to_string()));
+            prop_assert_eq!(found, Some((at, name.clone())));
+        }
+    }
 }
 
 #[test]

@@ -21,5 +21,5 @@ mod verify;
 pub use config::Config;
 pub use inode::{DirEntry, FileKind, Inode, InodeId};
 pub use reader::{Archive, Entries};
-pub use symbols::{Symbol, Symbols};
+pub use symbols::{Name, Symbol, Symbols};
 pub use verify::Sum;

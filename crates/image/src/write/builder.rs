@@ -13,7 +13,7 @@ use crate::archive::InodeId;
 use crate::cmdline::Tmpfs;
 use crate::format::{
     HEADER_LEN, HEADER_OWN_LEN, HEADER_SECTIONS, HEADER_TOTAL_LEN, HEADER_VERSION, LARGE_FILE, MAGIC,
-    PAGE_SIZE, SMALL_ALIGN, SYMBOL_LEN, Section, VERSION, tag,
+    NAMES_PER_BLOCK, PAGE_SIZE, SMALL_ALIGN, SYMBOL_LEN, Section, VERSION, tag,
 };
 use crate::{Access, Mode, Peer, SyslogServer, User};
 
@@ -225,17 +225,13 @@ impl Builder<'_> {
         let mut sorted: Vec<&(u32, String)> = self.symbols.iter().collect();
         sorted.sort_by_key(|(address, _)| *address);
         sorted.dedup_by_key(|(address, _)| *address);
-        let mut known = BTreeMap::new();
-        let (mut table, mut names) = (Vec::with_capacity(sorted.len() * SYMBOL_LEN), Vec::new());
+        let mut by_name: BTreeMap<&str, u32> =
+            sorted.iter().map(|(_, name)| (without_zeroes(name), 0)).collect();
+        let names = name_blocks(&mut by_name);
+        let mut table = Vec::with_capacity(sorted.len() * SYMBOL_LEN);
         for (address, name) in sorted {
-            let at = *known.entry(name.as_str()).or_insert_with(|| {
-                let at = names.len() as u32;
-                names.extend(name.bytes().filter(|&byte| byte != 0));
-                names.push(0);
-                at
-            });
             table.extend_from_slice(&address.to_le_bytes());
-            table.extend_from_slice(&at.to_le_bytes());
+            table.extend_from_slice(&by_name[without_zeroes(name)].to_le_bytes());
         }
         (table, names)
     }
@@ -321,4 +317,29 @@ struct Numbered<'t> {
     parent: InodeId,
     /// Of a directory: the number of its first entry's inode; the others follow.
     first_child: InodeId,
+}
+
+/// A name up to its first zero, which would end it.
+fn without_zeroes(name: &str) -> &str {
+    name.split('\0').next().unwrap_or_default()
+}
+
+/// Writes names as the reader's `Symbols` has them, and sets the place of each.
+fn name_blocks(by_name: &mut BTreeMap<&str, u32>) -> Vec<u8> {
+    let mut names = Vec::new();
+    let (mut block, mut before) = (0, "");
+    for (index, (&name, place)) in by_name.iter_mut().enumerate() {
+        let index = index % NAMES_PER_BLOCK;
+        if index == 0 {
+            (block, before) = (names.len(), "");
+        }
+        *place = (block * NAMES_PER_BLOCK + index) as u32;
+        let same = name.bytes().zip(before.bytes()).take_while(|(one, other)| one == other).count();
+        let shared = name.floor_char_boundary(same.min(u8::MAX.into()));
+        names.push(shared as u8);
+        names.extend_from_slice(&name.as_bytes()[shared..]);
+        names.push(0);
+        before = name;
+    }
+    names
 }
