@@ -45,6 +45,18 @@ pub struct Route {
     pub hop: Hop,
 }
 
+impl Route {
+    /// Whether a packet to `destination` would leave the device that its socket is bound to. Packets to the device's own address
+    /// don't, though they go over the loopback.
+    pub fn leaves(&self, device: Option<Link>, destination: Address) -> bool {
+        match device {
+            None => false,
+            Some(Link::Loopback) => self.hop != Hop::Loopback,
+            Some(Link::Wire) => destination.is_loopback(),
+        }
+    }
+}
+
 /// The configuration of the device, read without a lock. It changes rarely; a reader in that moment may see a mixture,
 /// which costs a packet.
 #[derive(Default)]

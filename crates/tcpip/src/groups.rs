@@ -20,6 +20,8 @@ use spin::RwLock;
 
 /// Groups that a socket may join (Linux: `net.ipv4.igmp_max_memberships`).
 const MEMBERSHIPS_MAX: usize = 20;
+/// Senders that a socket may list for a group (Linux: `net.ipv4.igmp_max_msf`).
+const SOURCES_MAX: usize = 10;
 /// 224.0.0.1, the group of all hosts: each host is a member on each link, always (RFC 1112, section 4).
 const ALL_HOSTS: u32 = 0xe000_0001;
 /// The Ethernet address of a group: these three bytes, then the low 23 bits of the group (RFC 1112, section 6.4).
@@ -29,6 +31,22 @@ const ETHERNET_PREFIX_V6: [u8; 2] = [0x33; 2];
 
 /// A group on a link.
 pub type Membership = (Address, Link);
+
+/// A group that a socket has joined, and whose datagrams of it the socket takes (RFC 3678, section 3).
+#[derive(Clone, Debug)]
+pub struct Joined {
+    membership: Membership,
+    /// The senders listed are those that it takes (MCAST_INCLUDE), not those that it doesn't (MCAST_EXCLUDE).
+    includes: bool,
+    /// `None`: none was ever listed.
+    sources: Option<Vec<Address>>,
+}
+
+impl Joined {
+    fn lists(&self, source: Address) -> Option<usize> {
+        self.sources.as_ref()?.iter().position(|listed| *listed == source)
+    }
+}
 
 /// The groups that sockets have joined, with the number of these sockets.
 #[derive(Default)]
@@ -152,18 +170,19 @@ impl<D: Device, E: Events> Stack<D, E> {
             && (self.groups.contains((group, link)) || (link == Link::Wire && self.v6.is_asked_in(group)))
     }
 
-    /// Joins a group on a link (ip(7), `IP_ADD_MEMBERSHIP`).
+    /// Joins a group on a link (ip(7), `IP_ADD_MEMBERSHIP`); `includes`: to take the datagrams of senders that are to be listed, and no
+    /// others.
     ///
     /// # Errors
     /// [`Error::Invalid`]: no group has this address. [`Error::AddressInUse`]: the socket is a member.
     /// [`Error::NoBuffers`]: it is a member of as many groups as are allowed, or there is no memory.
-    pub fn udp_join(&self, socket: &Udp<D, E>, group: Address, link: Link) -> Result<()> {
-        let membership = (group, link);
+    pub fn udp_join(&self, socket: &Udp<D, E>, membership: Membership, includes: bool) -> Result<()> {
+        let (group, link) = membership;
         if !group.is_multicast() {
             return Err(Error::Invalid);
         }
         let mut state = socket.state();
-        if state.groups.contains(&membership) {
+        if state.groups.iter().any(|joined| joined.membership == membership) {
             return Err(Error::AddressInUse);
         }
         if state.groups.len() >= MEMBERSHIPS_MAX {
@@ -171,7 +190,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         state.groups.try_reserve(1).map_err(|_| Error::NoBuffers)?;
         let first = self.groups.add(membership)?;
-        state.groups.try_push(membership)?;
+        state.groups.try_push(Joined { membership, includes, sources: None })?;
         drop(state);
         if first && link == Link::Wire {
             self.report_group(group, Record::Joined);
@@ -185,17 +204,85 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// [`Error::AddressNotAvailable`]: the socket is no member.
     pub fn udp_leave(&self, socket: &Udp<D, E>, group: Address, link: Option<Link>) -> Result<()> {
         let mut state = socket.state();
-        let is_it = |m: &Membership| m.0 == group && link.is_none_or(|link| m.1 == link);
+        let is_it = |joined: &Joined| {
+            joined.membership.0 == group && link.is_none_or(|link| joined.membership.1 == link)
+        };
         let index = state.groups.iter().position(is_it).ok_or(Error::AddressNotAvailable)?;
-        let membership = state.groups.remove(index);
+        let joined = state.groups.remove(index);
         drop(state);
-        self.leave_group(membership);
+        self.leave_group(joined.membership);
+        Ok(())
+    }
+
+    /// Lists a sender for a group, or takes it off the list: of those whose datagrams the socket takes (`includes`), or of those whose
+    /// it doesn't. A group without senders that are taken is left (RFC 3678, section 4.1.3).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: the socket is no member, or lists senders in the other way. [`Error::AddressNotAvailable`]: the sender is
+    /// listed already, or is not. [`Error::NoBuffers`]: as many are listed as are allowed, or there is no memory.
+    pub fn udp_list_source(
+        &self,
+        socket: &Udp<D, E>,
+        membership: Membership,
+        source: Address,
+        includes: bool,
+        adds: bool,
+    ) -> Result<()> {
+        let mut state = socket.state();
+        let is_it = |joined: &Joined| joined.membership == membership;
+        let index = state.groups.iter().position(is_it).ok_or(Error::Invalid)?;
+        let joined = &mut state.groups[index];
+        if joined.includes != includes && joined.sources.is_some() {
+            return Err(Error::Invalid);
+        }
+        joined.includes = includes;
+        let listed = joined.lists(source);
+        if adds {
+            let sources = joined.sources.get_or_insert_default();
+            return match listed {
+                _ if sources.len() >= SOURCES_MAX => Err(Error::NoBuffers),
+                Some(_) => Err(Error::AddressNotAvailable),
+                None => Ok(sources.try_push(source)?),
+            };
+        }
+        let (Some(listed), Some(sources)) = (listed, &mut joined.sources) else {
+            return Err(Error::AddressNotAvailable);
+        };
+        if includes && sources.len() == 1 {
+            let joined = state.groups.remove(index);
+            drop(state);
+            self.leave_group(joined.membership);
+        } else {
+            sources.swap_remove(listed);
+        }
+        Ok(())
+    }
+
+    /// Replaces the list of senders for a group. Errors as those of [`udp_list_source`](Self::udp_list_source).
+    pub fn udp_list_sources(
+        &self,
+        socket: &Udp<D, E>,
+        membership: Membership,
+        sources: Vec<Address>,
+        includes: bool,
+    ) -> Result<()> {
+        if includes && sources.is_empty() {
+            return self.udp_leave(socket, membership.0, Some(membership.1));
+        }
+        if sources.len() > SOURCES_MAX {
+            return Err(Error::NoBuffers);
+        }
+        let mut state = socket.state();
+        let joined = state.groups.iter_mut().find(|joined| joined.membership == membership);
+        let joined = joined.ok_or(Error::Invalid)?;
+        joined.includes = includes;
+        joined.sources = (!sources.is_empty()).then_some(sources);
         Ok(())
     }
 
     /// The socket is closed: leaves these.
-    pub(crate) fn leave_all(&self, memberships: Vec<Membership>) {
-        memberships.into_iter().for_each(|membership| self.leave_group(membership));
+    pub(crate) fn leave_all(&self, groups: Vec<Joined>) {
+        groups.into_iter().for_each(|joined| self.leave_group(joined.membership));
     }
 
     fn leave_group(&self, membership: Membership) {
@@ -206,12 +293,16 @@ impl<D: Device, E: Events> Stack<D, E> {
 }
 
 impl<B> State<B> {
-    /// Whether the socket wants a broadcast or multicast datagram: to its group it must be a member, or want what any socket
-    /// of this host has joined (`IP_MULTICAST_ALL`).
+    /// Whether the socket wants a broadcast or multicast datagram: to its group it must be a member, and take the sender's, or want what
+    /// any socket of this host has joined (`IP_MULTICAST_ALL`).
     pub fn wants(&self, info: &IpInfo) -> bool {
-        !info.destination.is_multicast()
-            || self.options.multicast_all
-            || self.groups.contains(&(info.destination, info.link))
+        if !info.destination.is_multicast() {
+            return true;
+        }
+        let joined = self.groups.iter().find(|joined| joined.membership == (info.destination, info.link));
+        joined.map_or(self.options.multicast_all, |joined| {
+            joined.lists(info.source).is_some() == joined.includes
+        })
     }
 }
 

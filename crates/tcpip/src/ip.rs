@@ -1,5 +1,6 @@
 //! Addresses of IPv4 and IPv6, and what sockets are bound to.
 
+use crate::address::Link;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -237,18 +238,34 @@ pub struct Bound {
     pub address: Address,
     /// Whether `::` is for IPv6 alone.
     pub only_v6: bool,
+    /// The only link that it receives from (`SO_BINDTODEVICE`).
+    pub device: Option<Link>,
 }
 
 impl Bound {
-    /// Of a socket of this family that is bound to `address`.
+    /// Of a socket of this family that is bound to `address`, and to `device`.
     #[inline]
-    pub fn new(address: Address, family: Family) -> Bound {
-        Bound { address, only_v6: family == Family::V6 }
+    pub fn new(address: Address, family: Family, device: Option<Link>) -> Bound {
+        Bound { address, only_v6: family == Family::V6, device }
+    }
+
+    /// How well a packet is met that came over `link` (`None`: any): 0 not at all; a better address counts more than a device.
+    #[inline]
+    pub fn meets(&self, destination: Address, link: Option<Link>) -> u8 {
+        let on_device = match (self.device, link) {
+            (None, _) => 0,
+            (Some(own), Some(link)) if own != link => return 0,
+            (Some(_), _) => 1,
+        };
+        match self.meets_address(destination) {
+            0 => 0,
+            address => 2 * address + on_device,
+        }
     }
 
     /// How well a destination is met: 0 not at all, 1 as one of all of both families, 2 as one of all of its family, 3 exactly.
     #[inline]
-    pub fn meets(&self, destination: Address) -> u8 {
+    fn meets_address(&self, destination: Address) -> u8 {
         if self.address == destination {
             3
         } else if self.address == Address::ANY_V4 && destination.is_v4() {
@@ -260,9 +277,10 @@ impl Bound {
         }
     }
 
-    /// Whether two sockets share an address (Linux's `inet_rcv_saddr_equal`).
+    /// Whether two sockets share an address of a link (Linux's `inet_rcv_saddr_equal` and `inet_csk_bind_conflict`).
     pub fn overlaps(&self, other: &Bound) -> bool {
-        self.meets(other.address) > 0 || other.meets(self.address) > 0
+        let are_apart = matches!((self.device, other.device), (Some(own), Some(other)) if own != other);
+        !are_apart && (self.meets_address(other.address) > 0 || other.meets_address(self.address) > 0)
     }
 }
 
@@ -292,9 +310,24 @@ mod tests {
     }
 
     #[test]
+    fn devices_keep_sockets_apart() {
+        let bound = |device| Bound::new(Address::ANY_V4, Family::V4, device);
+        let (any, loopback, wire) = (bound(None), bound(Some(Link::Loopback)), bound(Some(Link::Wire)));
+        assert!(
+            any.overlaps(&wire) && wire.overlaps(&any) && wire.overlaps(&wire) && !loopback.overlaps(&wire)
+        );
+        let meets = |bound: Bound, link| bound.meets(Address::v4(5), link);
+        assert_eq!(meets(loopback, Some(Link::Wire)), 0);
+        assert!(meets(wire, Some(Link::Wire)) > meets(any, Some(Link::Wire)) && meets(wire, None) > 0);
+        let exact = Bound::new(Address::v4(5), Family::V4, None);
+        assert!(meets(exact, Some(Link::Wire)) > meets(wire, Some(Link::Wire)));
+    }
+
+    #[test]
     fn bound_addresses_overlap_as_on_linux() {
-        let v4 = |address| Bound::new(Address::v4(address), Family::V4);
-        let v6 = |address: &str, family| Bound::new(address.parse::<Ipv6Addr>().unwrap().into(), family);
+        let v4 = |address| Bound::new(Address::v4(address), Family::V4, None);
+        let v6 =
+            |address: &str, family| Bound::new(address.parse::<Ipv6Addr>().unwrap().into(), family, None);
         let (any4, dual, any6) = (v4(0), v6("::", Family::Dual), v6("::", Family::V6));
         for other in [any4, v4(5), dual, any6, v6("::1", Family::Dual)] {
             assert!(dual.overlaps(&other) && other.overlaps(&dual), "{other:?}");

@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     fn v4(address: u32) -> Bound {
-        Bound::new(crate::ip::Address::v4(address), crate::ip::Family::V4)
+        Bound::new(crate::ip::Address::v4(address), crate::ip::Family::V4, None)
     }
 
     fn claim(owner: usize, address: u32) -> Claim {

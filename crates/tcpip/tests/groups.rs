@@ -24,7 +24,7 @@ fn bound_to(stack: &TestStack, address: Ipv4Addr) -> TestUdp {
 
 fn member(stack: &TestStack, group: Ipv4Addr, link: Link) -> TestUdp {
     let socket = bound_to(stack, Ipv4Addr::UNSPECIFIED);
-    stack.udp_join(&socket, group.into(), link).unwrap();
+    stack.udp_join(&socket, (group.into(), link), false).unwrap();
     socket
 }
 
@@ -134,7 +134,7 @@ fn members_on_the_link_receive_from_it_and_from_this_host() {
 }
 
 fn stack_without_socket_is_silent(stack: &TestStack, one: &TestUdp, other: &TestUdp, frame: &Wire) {
-    stack.udp_join(one, OTHER.into(), Link::Wire).unwrap();
+    stack.udp_join(one, (OTHER.into(), Link::Wire), false).unwrap();
     stack.udp_close(other);
     let mut bytes = frame.bytes.clone();
     bytes[36..38].copy_from_slice(&(PORT + 1).to_be_bytes());
@@ -159,20 +159,20 @@ fn a_broadcast_reaches_sockets_of_its_sender() {
 fn memberships_are_counted_and_bounded() {
     let stack = stack(2, PLAIN, Limits::default());
     let socket = bound_to(&stack, Ipv4Addr::UNSPECIFIED);
-    assert_eq!(stack.udp_join(&socket, ip(9).into(), Link::Wire), Err(Error::Invalid));
+    assert_eq!(stack.udp_join(&socket, (ip(9).into(), Link::Wire), false), Err(Error::Invalid));
     assert_eq!(stack.udp_leave(&socket, GROUP.into(), None), Err(Error::AddressNotAvailable));
     for last in 0..20 {
-        stack.udp_join(&socket, Ipv4Addr::new(239, 0, 0, last).into(), Link::Wire).unwrap();
+        stack.udp_join(&socket, (Ipv4Addr::new(239, 0, 0, last).into(), Link::Wire), false).unwrap();
     }
     assert_eq!(
-        stack.udp_join(&socket, Ipv4Addr::new(239, 0, 0, 1).into(), Link::Wire),
+        stack.udp_join(&socket, (Ipv4Addr::new(239, 0, 0, 1).into(), Link::Wire), false),
         Err(Error::AddressInUse)
     );
-    assert_eq!(stack.udp_join(&socket, GROUP.into(), Link::Wire), Err(Error::NoBuffers));
+    assert_eq!(stack.udp_join(&socket, (GROUP.into(), Link::Wire), false), Err(Error::NoBuffers));
     let first = Ipv4Addr::new(239, 0, 0, 0);
     assert_eq!(stack.udp_leave(&socket, first.into(), Some(Link::Loopback)), Err(Error::AddressNotAvailable));
     assert_eq!(stack.udp_leave(&socket, first.into(), Some(Link::Wire)), Ok(()));
-    assert_eq!(stack.udp_join(&socket, GROUP.into(), Link::Loopback), Ok(()));
+    assert_eq!(stack.udp_join(&socket, (GROUP.into(), Link::Loopback), false), Ok(()));
 }
 
 #[test]

@@ -506,7 +506,7 @@ fn groups_are_reported_and_received() {
     let data = frame(ROUTER, group, 1, UDP, &datagram(ROUTER, group, 5353, b"news"));
     host.receive(now, rx(&data));
     assert!(received(&host, &socket).is_none());
-    host.udp_join(&socket, group.into(), Link::Wire).unwrap();
+    host.udp_join(&socket, (group.into(), Link::Wire), false).unwrap();
     // A report in a hop-by-hop header with the router alert: joined (4), then asked for (2), then left (3).
     let reports = || {
         let all = sent(&host).into_iter().filter(|(next, bytes)| *next == HOP_BY_HOP && bytes[8] == 143);

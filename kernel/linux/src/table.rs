@@ -406,7 +406,7 @@ system_calls! {
     51 getsockname(socket, &out, &length_cell) super::socket::getsockname, "yes";
     52 getpeername(socket, &out, &length_cell) super::socket::getpeername, "yes";
     53 socketpair(address_family, socket_type, protocol, &socket_pair) super::socket::socketpair, "AF_UNIX";
-    54 setsockopt(socket, socket_level, socket_option, &bytes, option_len) super::socket::setsockopt, "the options of socket(7), ip(7), ipv6(7), tcp(7), udp(7); hints are remembered; no filters; multicast without sources";
+    54 setsockopt(socket, socket_level, socket_option, &bytes, option_len) super::socket::setsockopt, "the options of socket(7), ip(7), ipv6(7), tcp(7), udp(7); hints are remembered; no filters";
     55 getsockopt(socket, socket_level, socket_option, &out, &length_cell) super::socket::getsockopt, "likewise; TCP_INFO up to tcpi_total_retrans";
     288 accept4(socket, &out, &length_cell, fd_flags) -> socket super::socket::accept4, "yes";
     299 recvmmsg(socket, &messages, count, message_flags, &timespec) super::socket::recvmmsg, "yes";

@@ -3,6 +3,7 @@
 use super::address::Family;
 use super::interface_ioctl::CARD_INDEX;
 use super::multicast::link_of;
+use super::options::SOL_SOCKET;
 use super::space::Home;
 use super::stack::{wait_configured, wait_ipv6};
 use super::zerocopy::Zerocopy;
@@ -69,6 +70,12 @@ impl Common {
         }
         new.zerocopy.is_on.store(self.zerocopy.is_on.load(Ordering::Relaxed), Ordering::Relaxed);
         new.v6_only.store(self.is_only_v6(), Ordering::Relaxed);
+        let (level, name) = (SOL_SOCKET, n::SO_BINDTODEVICE as i32);
+        let device = self.recall(level, name, 0);
+        if device != 0 {
+            // Without memory the program is not told, and the connection is bound all the same.
+            let _ = new.remember(level, name, device);
+        }
         new
     }
 

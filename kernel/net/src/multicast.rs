@@ -3,15 +3,20 @@ use super::common::errno;
 use super::engine;
 use super::interface_ioctl::{CARD_INDEX, LOOPBACK_INDEX};
 use super::options::{LEAST_MTU, USUAL_HOPS, byte_or_default, int};
+use super::stack::Engine;
 use super::udp::UdpFile;
 use coracle_core::errno::Errno;
+use coracle_fallible::prelude::*;
 use coracle_hal::sync::atomic::Ordering;
-use coracle_tcpip::{Address, Link};
+use coracle_tcpip::{Address, Error, Link};
 use core::net::Ipv4Addr;
 use linux_raw_sys::net as n;
 
 /// The number of a network interface (netdevice(7)); 0: none is named.
 type InterfaceIndex = u32;
+
+/// Senders that a socket may list for a group (net.ipv4.igmp_max_msf).
+const SOURCES_MAX: usize = 10;
 
 /// A group or nothing, and an interface by its address or number: `struct in_addr`, `struct ip_mreq` or `struct ip_mreqn`.
 struct Request {
@@ -51,6 +56,23 @@ impl Request {
         Ok(Request { group, address: Ipv4Addr::UNSPECIFIED, index })
     }
 
+    /// `struct ip_mreq_source`: a group, the address of an interface, and a sender. EINVAL.
+    fn decode_source(value: &[u8]) -> Result<(Request, Ipv4Addr), Errno> {
+        let (words, []) = value.as_chunks::<4>() else { return Err(Errno::INVAL) };
+        let &[group, address, source] = words else { return Err(Errno::INVAL) };
+        Ok((Request { group: group.into(), address: address.into(), index: 0 }, source.into()))
+    }
+
+    /// `struct group_source_req` of RFC 3678: a `struct group_req`, and a second address. EINVAL, EADDRNOTAVAIL.
+    fn decode_group_source(value: &[u8]) -> Result<(Request, Ipv4Addr), Errno> {
+        /// The number of an interface with its padding, and a `struct sockaddr_storage`.
+        const INDEX_BYTES: usize = 8;
+        const STORAGE_BYTES: usize = 128;
+        let second = value.get(STORAGE_BYTES..INDEX_BYTES + 2 * STORAGE_BYTES).ok_or(Errno::INVAL)?;
+        // It is decoded as if the number stood before it.
+        Ok((Request::decode_group(value)?, Request::decode_group(second)?.group))
+    }
+
     fn names_interface(&self) -> bool {
         self.index != 0 || !self.address.is_unspecified()
     }
@@ -78,22 +100,74 @@ impl Request {
     }
 }
 
-/// The link of an interface; `None` if there is no such interface.
+/// The link of an interface of the program's network; `None` if there is no such interface.
 pub(super) fn link_of(index: InterfaceIndex) -> Option<Link> {
+    link_in(&engine(), index)
+}
+
+/// The same of the network of an engine.
+pub(super) fn link_in(engine: &Engine, index: InterfaceIndex) -> Option<Link> {
     match index {
         LOOPBACK_INDEX => Some(Link::Loopback),
-        CARD_INDEX if engine().device().card().is_some() => Some(Link::Wire),
+        CARD_INDEX if engine.device().card().is_some() => Some(Link::Wire),
         _ => None,
     }
 }
 
 impl UdpFile {
-    fn join(&self, request: &Request) -> Result<(), Errno> {
+    /// The group on a link that a request names. EINVAL, ENODEV.
+    fn membership(request: &Request) -> Result<(Address, Link), Errno> {
         if !request.group.is_multicast() {
             return Err(Errno::INVAL);
         }
-        let link = request.link_or_default().ok_or(Errno::NODEV)?;
-        self.common.home.udp_join(&self.socket, request.group.into(), link).map_err(errno)
+        Ok((request.group.into(), request.link_or_default().ok_or(Errno::NODEV)?))
+    }
+
+    fn join(&self, request: &Request) -> Result<(), Errno> {
+        self.common.home.udp_join(&self.socket, Self::membership(request)?, false).map_err(errno)
+    }
+
+    /// Lists a sender of a group, or takes it off the list (ip(7), IP_ADD_SOURCE_MEMBERSHIP and its kin).
+    fn change_source(&self, name: u32, (request, source): (Request, Ipv4Addr)) -> Result<(), Errno> {
+        let (includes, adds) = match name {
+            n::IP_ADD_SOURCE_MEMBERSHIP | n::MCAST_JOIN_SOURCE_GROUP => (true, true),
+            n::IP_DROP_SOURCE_MEMBERSHIP | n::MCAST_LEAVE_SOURCE_GROUP => (true, false),
+            n::IP_BLOCK_SOURCE | n::MCAST_BLOCK_SOURCE => (false, true),
+            _ => (false, false),
+        };
+        let home = &self.common.home;
+        let membership = Self::membership(&request)?;
+        if includes && adds {
+            match home.udp_join(&self.socket, membership, true) {
+                Ok(()) | Err(Error::AddressInUse) => {}
+                Err(error) => return Err(errno(error)),
+            }
+        }
+        home.udp_list_source(&self.socket, membership, source.into(), includes, adds).map_err(errno)
+    }
+
+    /// IP_MSFILTER (`struct ip_msfilter`): all senders that are listed for a group. EINVAL, ENOBUFS.
+    fn set_sources(&self, value: &[u8]) -> Result<(), Errno> {
+        const INCLUDE: u32 = n::MCAST_INCLUDE;
+        const EXCLUDE: u32 = n::MCAST_EXCLUDE;
+        let (words, _) = value.as_chunks::<4>();
+        let Some((&[group, address, mode, count], listed)) = words.split_first_chunk() else {
+            return Err(Errno::INVAL);
+        };
+        let count = u32::from_le_bytes(count) as usize;
+        if count > SOURCES_MAX {
+            return Err(Errno::NOBUFS);
+        }
+        let listed = listed.get(..count).ok_or(Errno::INVAL)?;
+        let request = Request { group: group.into(), address: address.into(), index: 0 };
+        let includes = match u32::from_le_bytes(mode) {
+            INCLUDE => true,
+            EXCLUDE => false,
+            _ => return Err(Errno::INVAL),
+        };
+        let membership = Self::membership(&request)?;
+        let sources = listed.iter().map(|source| Ipv4Addr::from(*source).into()).try_collect_vec()?;
+        self.common.home.udp_list_sources(&self.socket, membership, sources, includes).map_err(errno)
     }
 
     fn leave(&self, request: &Request) -> Result<(), Errno> {
@@ -134,6 +208,19 @@ impl UdpFile {
             n::IP_DROP_MEMBERSHIP => Request::decode(value).and_then(|request| self.leave(&request)),
             n::MCAST_JOIN_GROUP => Request::decode_group(value).and_then(|request| self.join(&request)),
             n::MCAST_LEAVE_GROUP => Request::decode_group(value).and_then(|request| self.leave(&request)),
+            n::IP_ADD_SOURCE_MEMBERSHIP
+            | n::IP_DROP_SOURCE_MEMBERSHIP
+            | n::IP_BLOCK_SOURCE
+            | n::IP_UNBLOCK_SOURCE => {
+                Request::decode_source(value).and_then(|what| self.change_source(name, what))
+            }
+            n::MCAST_JOIN_SOURCE_GROUP
+            | n::MCAST_LEAVE_SOURCE_GROUP
+            | n::MCAST_BLOCK_SOURCE
+            | n::MCAST_UNBLOCK_SOURCE => {
+                Request::decode_group_source(value).and_then(|what| self.change_source(name, what))
+            }
+            n::IP_MSFILTER => self.set_sources(value),
             n::IP_MULTICAST_IF => {
                 Request::decode_interface(value).and_then(|request| self.choose_interface(&request))
             }
@@ -224,7 +311,7 @@ impl UdpFile {
             n::IPV6_ADD_MEMBERSHIP => Self::request_v6(value).and_then(|(group, link)| {
                 // Without a card all routes lead to the loopback.
                 let link = link.or(link_of(CARD_INDEX)).unwrap_or(Link::Loopback);
-                self.common.home.udp_join(&self.socket, group, link).map_err(errno)
+                self.common.home.udp_join(&self.socket, (group, link), false).map_err(errno)
             }),
             n::IPV6_DROP_MEMBERSHIP => Self::request_v6(value).and_then(|(group, link)| {
                 self.common.home.udp_leave(&self.socket, group, link).map_err(errno)

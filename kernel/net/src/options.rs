@@ -8,7 +8,7 @@ use coracle_core::fs::access::capability;
 use coracle_core::task::namespaces::check_network_capability;
 use coracle_fallible::prelude::*;
 use coracle_hal::sync::atomic::Ordering::Relaxed;
-use coracle_tcpip::Endpoint;
+use coracle_tcpip::{Endpoint, Link};
 use core::ops::RangeInclusive;
 use linux_raw_sys::net as n;
 
@@ -196,6 +196,12 @@ impl Common {
         }
         let found = interfaces().into_iter().find(|interface| interface.name.as_bytes() == named);
         self.remember(level, name, found.ok_or(Errno::NODEV)?.index as i32)
+    }
+
+    /// The link that SO_BINDTODEVICE has bound the socket to.
+    pub fn device(&self) -> Option<Link> {
+        let index = self.recall(SOL_SOCKET, n::SO_BINDTODEVICE as i32, 0) as u32;
+        super::multicast::link_in(&self.home, index)
     }
 
     /// IP_MTU and IPV6_MTU: the greatest packet to the peer (ip(7), ipv6(7)). ENOTCONN without one.

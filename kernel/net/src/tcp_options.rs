@@ -82,6 +82,10 @@ impl TcpFile {
             return self.common.zerocopy.set(value);
         }
         if let Some(result) = self.common.set(level, name, value) {
+            if (level, number) == (SOL_SOCKET, n::SO_BINDTODEVICE) {
+                let device = self.common.device();
+                self.change(&|o| o.device = device)?;
+            }
             return result;
         }
         match (level, number) {

@@ -450,6 +450,9 @@ impl Socket for UdpFile {
         if !is_reports(level, number)
             && let Some(result) = self.common.set(level, name, value)
         {
+            if (level, number) == (SOL_SOCKET, n::SO_BINDTODEVICE) {
+                self.common.home.udp_set_device(&self.socket, self.common.device());
+            }
             return result;
         }
         let value = int(value)?;

@@ -125,7 +125,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         payload: &mut Payload<D::Buf>,
         iss: Option<Seq>,
     ) {
-        let Some(listener) = self.listeners.find(&tuple, self.keys.demux) else {
+        let Some(listener) = self.listeners.find(&tuple, info.link, self.keys.demux) else {
             return self.send_reset_for(now, &tuple, &segment, payload.len());
         };
         if segment.has(flags::RST) {

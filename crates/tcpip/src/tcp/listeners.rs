@@ -2,6 +2,7 @@
 
 use super::demux::Tuple;
 use super::socket::TcpSocket;
+use crate::address::Link;
 use crate::device::Device;
 use crate::events::Events;
 use crate::hash::Key;
@@ -49,6 +50,15 @@ impl<D: Device, E: Events> Listeners<D, E> {
         Ok(Some((*port, sockets)))
     }
 
+    /// Has a listener take connections over one link alone, or over any.
+    pub fn set_device(&self, port: u16, socket: &Arc<TcpSocket<D, E>>, device: Option<Link>) {
+        let mut ports = self.ports.write();
+        let there = ports.get_mut(&port).into_iter().flatten();
+        there
+            .filter(|listener| Arc::ptr_eq(&listener.socket, socket))
+            .for_each(|listener| listener.bound.device = device);
+    }
+
     /// Removes a listener.
     pub fn remove(&self, port: u16, socket: &Arc<TcpSocket<D, E>>) {
         let mut ports = self.ports.write();
@@ -64,12 +74,12 @@ impl<D: Device, E: Events> Listeners<D, E> {
         drop(gone);
     }
 
-    /// The listener for a tuple: one bound to the very address rather than one bound to all, and one of the tuple's family
+    /// The listener for a tuple of a segment that came over `link`: one bound to the very address rather than one bound to all, and one of the tuple's family
     /// rather than one of both; of several that share (`SO_REUSEPORT`), the one the tuple's hash chooses.
-    pub fn find(&self, tuple: &Tuple, key: Key) -> Option<Arc<TcpSocket<D, E>>> {
+    pub fn find(&self, tuple: &Tuple, link: Link, key: Key) -> Option<Arc<TcpSocket<D, E>>> {
         let ports = self.ports.read();
         let there = ports.get(&tuple.local_port)?;
-        let meets = |listener: &Listener<D, E>| listener.bound.meets(tuple.local);
+        let meets = |listener: &Listener<D, E>| listener.bound.meets(tuple.local, Some(link));
         let best = there.iter().map(meets).max().filter(|best| *best > 0)?;
         let mut all = there.iter().filter(|listener| meets(listener) == best);
         let count = all.clone().count();

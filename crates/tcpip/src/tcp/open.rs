@@ -74,7 +74,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             cookie_sent: 0,
             fast_open: None,
         })?;
-        let bound = Bound::new(tcb.tuple.local, tcb.options.family);
+        let bound = Bound::new(tcb.tuple.local, tcb.options.family, tcb.options.device);
         self.listeners.insert(tcb.tuple.local_port, bound, socket.clone())?;
         tcb.listen = Some(listen);
         tcb.enter(State::Listen);
@@ -126,6 +126,9 @@ impl<D: Device, E: Events> Stack<D, E> {
             return Err(Error::NetworkUnreachable);
         }
         let route = self.route(remote).ok_or(Error::NetworkUnreachable)?;
+        if route.leaves(tcb.options.device, remote) {
+            return Err(Error::NetworkUnreachable);
+        }
         let old = tcb.tuple;
         // The remains of an earlier connection are dropped, an error included (Linux's `tcp_connect_init`).
         tcb.error = None;
@@ -214,7 +217,7 @@ fn claim<D: Device, E: Events>(
 ) -> Claim {
     Claim {
         owner: socket.id(),
-        bound: Bound::new(address, tcb.options.family),
+        bound: Bound::new(address, tcb.options.family, tcb.options.device),
         reuse_address: tcb.options.reuse_address,
         reuse_port: tcb.options.reuse_port,
         listening,

@@ -1,6 +1,6 @@
 //! Changes of a socket's options.
 
-use super::settings::TcpOptions;
+use super::settings::{State, TcpOptions};
 use super::tcb::{Clock, Context, Tcb};
 use crate::config::Limits;
 use crate::device::Device;
@@ -26,6 +26,9 @@ impl<D: Device, E: Events> Stack<D, E> {
         before: TcpOptions,
     ) {
         let after = tcb.options;
+        if after.device != before.device && tcb.state == State::Listen {
+            self.listeners.set_device(tcb.tuple.local_port, cx.socket, after.device);
+        }
         if after.family != before.family && !tcb.claimed && tcb.tuple.remote_port == 0 {
             tcb.tuple.local = after.family.any();
         }

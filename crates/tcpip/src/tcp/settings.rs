@@ -1,5 +1,6 @@
 //! The options of a TCP socket, as setsockopt(2) and tcp(7) name them.
 
+use crate::address::Link;
 use crate::ip::Family;
 
 /// Options of a TCP socket. A connection that `accept` returns starts with those of its listener.
@@ -48,6 +49,8 @@ pub struct TcpOptions {
     pub oob_inline: bool,
     /// The addresses that the socket may have. It is fixed once the socket is bound.
     pub family: Family,
+    /// `SO_BINDTODEVICE`: the only link that connections go over.
+    pub device: Option<Link>,
     /// `IP_TTL`.
     pub ttl: u8,
     /// `IP_TOS`.
@@ -82,6 +85,7 @@ impl Default for TcpOptions {
             fast_open_no_cookie: false,
             oob_inline: false,
             family: Family::V4,
+            device: None,
             ttl: 64,
             tos: 0,
             hops: None,

@@ -586,7 +586,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// The connection keeps others from binding its port.
     pub fn hold_port(&mut self, stack: &Stack<D, E>) {
         let Tuple { local, local_port, .. } = self.tuple;
-        let bound = Bound::new(local, self.options.family);
+        let bound = Bound::new(local, self.options.family, self.options.device);
         self.hold =
             stack.tcp_ports.hold(local_port, bound, self.options.reuse_address, self.options.reuse_port);
     }

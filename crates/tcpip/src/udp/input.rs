@@ -88,7 +88,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         let (table, _) = self.udp_space(is_lite);
         if info.broadcast {
             // To several: the last gets the buffers, the others a copy each.
-            let Ok(mut sockets) = table.all(&tuple) else { return };
+            let Ok(mut sockets) = table.all(&tuple, info.link) else { return };
             sockets.retain(|socket| socket.state.lock().wants(info));
             let last = sockets.pop();
             for socket in sockets {
@@ -102,7 +102,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             }
             return;
         }
-        match table.find(&tuple, || tuple.spread(self.keys.demux)) {
+        match table.find(&tuple, Some(info.link), || tuple.spread(self.keys.demux)) {
             Some(socket) => self.udp_deliver(&socket, now, info, &tuple, covered, payload),
             None => {
                 self.drop_packet(tuple.ends(), Count::NoPorts);
@@ -135,7 +135,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// A datagram of ours could not be delivered.
     pub(crate) fn udp_error(&self, now: u64, tuple: &Tuple, unsent: &Unsent<'_>, mtu: Option<u16>) {
         let (table, _) = self.udp_space(unsent.protocol == protocol::UDP_LITE);
-        let Some(socket) = table.find(tuple, || tuple.spread(self.keys.demux)) else { return };
+        let Some(socket) = table.find(tuple, None, || tuple.spread(self.keys.demux)) else { return };
         if let Some(mtu) = mtu {
             self.path_mtu_found(now, tuple.remote, mtu);
         }

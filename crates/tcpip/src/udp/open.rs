@@ -2,6 +2,7 @@
 
 use super::settings::{UdpOptions, Way};
 use super::socket::{State, UdpSocket};
+use crate::address::Link;
 use crate::coverage::Coverage;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -35,6 +36,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             multicast_link: None,
             multicast_source: Address::default(),
             family: Family::V4,
+            device: None,
             hops: None,
             multicast_hops: 1,
             traffic_class: 0,
@@ -84,7 +86,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         address: Address,
         port: u16,
     ) -> Result<()> {
-        let bound = Bound::new(address, state.options.family);
+        let bound = Bound::new(address, state.options.family, state.options.device);
         let claim = Claim {
             owner: socket.id(),
             bound,
@@ -100,6 +102,16 @@ impl<D: Device, E: Events> Stack<D, E> {
         state.claimed = true;
         state.local = Endpoint { address, port };
         Ok(())
+    }
+
+    /// Has a socket receive over one link alone, or over any (`SO_BINDTODEVICE`).
+    pub fn udp_set_device(&self, socket: &Udp<D, E>, device: Option<Link>) {
+        let mut state = socket.state.lock();
+        state.options.device = device;
+        if state.claimed {
+            let (table, _) = self.udp_space(socket.is_lite);
+            table.change(state.local.port, socket, |entry| entry.bound.device = device);
+        }
     }
 
     /// Forgets the peer, and what of the local address the program has not chosen. What was shut down remains so. connect(2) to

@@ -35,6 +35,8 @@ pub struct UdpOptions {
     pub multicast_source: Address,
     /// The addresses that the socket may have. It is fixed once the socket is bound.
     pub family: Family,
+    /// `SO_BINDTODEVICE`: the only link of its datagrams.
+    pub device: Option<Link>,
     /// `IPV6_UNICAST_HOPS`; `None`: as the routers of the link advise.
     pub hops: Option<u8>,
     /// `IPV6_MULTICAST_HOPS`.

@@ -5,7 +5,7 @@ use crate::address::Link;
 use crate::device::Device;
 use crate::error::Error;
 use crate::events::{Events, Readiness};
-use crate::groups::Membership;
+use crate::groups::Joined;
 use crate::ip::{Address, Endpoint, Family};
 use crate::packet::IpInfo;
 use crate::payload::Payload;
@@ -48,7 +48,7 @@ pub struct State<B> {
     pub(super) chosen: Chosen,
     pub(crate) options: UdpOptions,
     /// The groups that the socket has joined.
-    pub(crate) groups: Vec<Membership>,
+    pub(crate) groups: Vec<Joined>,
     pub(super) queue: VecDeque<Waiting<B>>,
     pub(super) held: usize,
     /// Datagrams that there was no room for.

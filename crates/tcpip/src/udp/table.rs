@@ -1,6 +1,7 @@
 //! Which socket has which local port.
 
 use super::settings::UdpListed;
+use crate::address::Link;
 use crate::device::Device;
 use crate::error::Result;
 use crate::events::Events;
@@ -36,14 +37,19 @@ impl<D: Device, E: Events> UdpTable<D, E> {
     }
 
     /// The sockets that want a datagram: the best match, of equals (`SO_REUSEPORT`) the one the hash chooses.
-    pub(super) fn find(&self, tuple: &Tuple, spread: impl FnOnce() -> u64) -> Option<Udp<D, E>> {
+    pub(super) fn find(
+        &self,
+        tuple: &Tuple,
+        link: Option<Link>,
+        spread: impl FnOnce() -> u64,
+    ) -> Option<Udp<D, E>> {
         let ports = self.ports.read();
         let there = ports.get(&tuple.local_port)?;
         let remote = Endpoint::new(tuple.remote, tuple.remote_port);
         let score = |entry: &Entry<D, E>| {
-            /// More than any address counts.
-            const PEER: u8 = 4;
-            match (entry.bound.meets(tuple.local), entry.peer) {
+            /// More than any address and device count.
+            const PEER: u8 = 8;
+            match (entry.bound.meets(tuple.local, link), entry.peer) {
                 (0, _) => 0,
                 (address, None) => address,
                 (address, Some(peer)) if peer == remote => address + PEER,
@@ -60,11 +66,12 @@ impl<D: Device, E: Events> UdpTable<D, E> {
     }
 
     /// All sockets that a broadcast or multicast datagram is for.
-    pub(super) fn all(&self, tuple: &Tuple) -> Result<Vec<Udp<D, E>>> {
+    pub(super) fn all(&self, tuple: &Tuple, link: Link) -> Result<Vec<Udp<D, E>>> {
         let ports = self.ports.read();
         let remote = Endpoint::new(tuple.remote, tuple.remote_port);
-        let wants =
-            |b: &&Entry<D, E>| b.bound.meets(tuple.local) > 0 && b.peer.is_none_or(|peer| peer == remote);
+        let wants = |b: &&Entry<D, E>| {
+            b.bound.meets(tuple.local, Some(link)) > 0 && b.peer.is_none_or(|peer| peer == remote)
+        };
         let there = ports.get(&tuple.local_port).map_or(&[][..], |there| there);
         Ok(there.iter().filter(wants).map(|b| b.socket.clone()).try_collect_vec()?)
     }

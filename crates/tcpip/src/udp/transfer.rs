@@ -41,7 +41,11 @@ impl<D: Device, E: Events> Stack<D, E> {
             if local.is_unspecified() {
                 local = state.options.multicast_source;
             }
-            self.group_route(remote, way.link.or(state.options.multicast_link), local)
+            self.group_route(
+                remote,
+                way.link.or(state.options.device).or(state.options.multicast_link),
+                local,
+            )
         } else {
             self.route(remote)
         };
@@ -75,6 +79,8 @@ impl<D: Device, E: Events> Stack<D, E> {
             return Err(Error::MessageTooLong);
         }
         let (route, source) = self.udp_route(&state, remote, &way)?;
+        // As on Linux it goes out of the device, where none takes it.
+        let is_lost = !remote.is_multicast() && route.leaves(state.options.device, remote);
         // An error of the call comes before one of an earlier datagram, as on Linux.
         if let Some(error) = state.take_error() {
             socket.settle(state, Readiness::EMPTY);
@@ -91,6 +97,10 @@ impl<D: Device, E: Events> Stack<D, E> {
         let pieces = self.collect(len, fill)?;
         if pieces.len() < len {
             return Ok(pieces.len());
+        }
+        if is_lost {
+            self.counters.add(Count::OutDrops);
+            return Ok(len);
         }
         let total = TRANSPORT_LEN + len;
         let mut head = [0; TRANSPORT_LEN];

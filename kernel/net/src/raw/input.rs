@@ -30,6 +30,9 @@ impl RawFile {
         if i32::from(info.protocol) != self.protocol || info.source.is_v4() != self.is_v4() {
             return false;
         }
+        if self.common.device().is_some_and(|device| device != info.link) {
+            return false;
+        }
         let head = packet.payload.head();
         let mut state = self.state.lock();
         if !(state.local.is_unspecified() || state.local == info.destination || info.broadcast) {
