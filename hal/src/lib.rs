@@ -43,9 +43,10 @@ pub mod task;
 pub mod time;
 mod tlb;
 pub mod user;
+pub mod vdso;
 pub mod virtio;
 
-pub use arch::{breakpoint, checksum, console, context, fpu, power, random, vdso};
+pub use arch::{breakpoint, checksum, console, context, fpu, power, random};
 pub use mm::{frame, paging};
 
 #[doc(hidden)]

@@ -48,7 +48,7 @@ pub fn registers() -> Registers {
     }
 }
 
-/// The CPU's name for itself, for /proc/cpuinfo: implementer, part and revision of MIDR_EL1.
+/// The CPU's name for itself, for /proc/cpuinfo: the fields of MIDR_EL1, as Linux writes them.
 pub struct Brand(u64);
 
 impl Brand {
@@ -61,23 +61,27 @@ impl Brand {
 impl core::fmt::Display for Brand {
     fn fmt(&self, f: &mut core::fmt::Formatter) -> core::fmt::Result {
         let midr = self.0;
-        let (implementer, part) = (midr >> 24 & 0xff, midr >> 4 & 0xfff);
-        write!(f, "implementer {implementer:#x} part {part:#x} r{}p{}", midr >> 20 & 0xf, midr & 0xf)
+        write!(
+            f,
+            "CPU implementer\t: {:#04x}\nCPU architecture: 8\nCPU variant\t: {:#x}\nCPU part\t: {:#05x}\nCPU revision\t: {}",
+            midr >> 24 & 0xff,
+            midr >> 20 & 0xf,
+            midr >> 4 & 0xfff,
+            midr & 0xf
+        )
     }
 }
 
-/// Linux's AT_HWCAP (Documentation/arch/arm64/elf_hwcaps.rst): floating point and SIMD, CRC-32, atomics, as the CPU has them.
+/// Linux's AT_HWCAP (Documentation/arch/arm64/elf_hwcaps.rst): floating point and SIMD, cryptography, CRC-32 and atomics, as the CPU has
+/// them.
 pub fn hwcap() -> u32 {
     const FP: u32 = 1;
     const ASIMD: u32 = 1 << 1;
-    const CRC32: u32 = 1 << 7;
-    const ATOMICS: u32 = 1 << 8;
+    /// Fields of ID_AA64ISAR0_EL1, the least value that has a feature, and the feature: AES, polynomial multiplication (PMULL), SHA-1,
+    /// SHA-2, CRC-32, atomics.
+    const FEATURES: [(u32, u64, u32); 6] =
+        [(4, 1, 1 << 3), (4, 2, 1 << 4), (8, 1, 1 << 5), (12, 1, 1 << 6), (16, 1, 1 << 7), (20, 2, 1 << 8)];
     let features = read!("id_aa64isar0_el1");
-    let mut capabilities = FP | ASIMD;
-    for (shift, bit) in [(16, CRC32), (20, ATOMICS)] {
-        if features >> shift & 0xf != 0 {
-            capabilities |= bit;
-        }
-    }
-    capabilities
+    let has = |&&(shift, least, _): &&(u32, u64, u32)| features >> shift & 0xf >= least;
+    FEATURES.iter().filter(has).fold(FP | ASIMD, |all, (.., bit)| all | bit)
 }

@@ -1,33 +1,152 @@
-//! What is mapped into every process: the return from signal handlers. It is no ELF object yet (vdso(7)): programs make system
-//! calls for the time.
-use crate::mm::frame::Frame;
-use alloc::vec::Vec;
+//! The vDSO's code: clock_gettime, gettimeofday, clock_getres and the return from signal handlers, by the names that vdso(7) has for
+//! aarch64.
+//!
+//! The object around it is that of every architecture ([`crate::vdso`]). The clock's parameters lie in the page before it
+//! (`time::Clock`).
+use crate::time::Clock;
+use crate::vdso::{Object, object};
+use core::arch::global_asm;
+use core::mem::offset_of;
 
-/// Pages to map at any address, in order: the data page(s), readable, then the ELF, readable and executable.
-pub struct Vdso {
-    /// Clock parameters: mapped read-only, directly before the ELF.
-    pub data: Vec<Frame>,
-    /// The ELF image; its first page is what AT_SYSINFO_EHDR names.
-    pub code: Vec<Frame>,
-    /// Offset of the trampoline that returns from signal handlers.
-    pub sigreturn: usize,
-    /// The code is an ELF object, and AT_SYSINFO_EHDR names it.
-    pub is_object: bool,
+unsafe extern "C" {
+    static vdso_start: u8;
+    static vdso_end: u8;
+    static vdso_sigreturn: u8;
 }
 
-/// The page with the return from signal handlers, the same for all processes. `None`: out of memory.
-pub fn get() -> Option<&'static Vdso> {
-    static VDSO: spin::Once<Vdso> = spin::Once::new();
-    VDSO.try_call_once(|| make().ok_or(())).ok()
-}
+/// Where it lies in the kernel.
+pub const OBJECT: Object =
+    Object { start: &raw const vdso_start, end: &raw const vdso_end, sigreturn: &raw const vdso_sigreturn };
 
-fn make() -> Option<Vdso> {
-    /// `mov x8, #139` (rt_sigreturn) and `svc #0`.
-    const TRAMPOLINE: [u32; 2] = [0xd280_1168, 0xd400_0001];
-    let code = Frame::alloc_zeroed()?;
-    for (index, instruction) in TRAMPOLINE.iter().enumerate() {
-        code.write(index * size_of::<u32>(), &instruction.to_le_bytes());
-    }
-    let data = crate::time::page()?.clone();
-    Some(Vdso { data: alloc::vec![data], code: alloc::vec![code], sigreturn: 0, is_object: false })
-}
+global_asm!(
+    object!(
+        machine: 183, version: "LINUX_2.6.39", version_hash: 0x075fcb89,
+        hash: "1, 5, 1, 0, 2, 3, 4, 0",
+        versions: "0, 2, 2, 2, 2",
+        functions: {
+            gettime: "__kernel_clock_gettime", timeofday: "__kernel_gettimeofday",
+            getres: "__kernel_clock_getres", sigreturn: "__kernel_rt_sigreturn"
+        }
+    ),
+    r#"
+    // Nanoseconds since boot to x11, the data page to x9, the sequence to w10; again from here if it changed. The counter is read not
+    // before the sequence is.
+    .macro READ_CLOCK rate={rate}, base={ns_base}
+    adr x9, vdso_start
+    sub x9, x9, #4096
+1:  ldr w10, [x9, #{sequence}]
+    tbnz w10, #0, 1b
+    dmb ishld
+    isb
+    mrs x11, cntvct_el0
+    ldr x12, [x9, #{tsc_base}]
+    ldr x13, [x9, #\rate]
+    ldr x14, [x9, #\base]
+    subs x11, x11, x12
+    csel x11, x11, xzr, hs
+    mul x15, x11, x13
+    umulh x11, x11, x13
+    extr x11, x11, x15, #32
+    add x11, x11, x14
+    .endm
+    // Reads the sequence at an address that depends on the counter, so not before the counter.
+    .macro AGAIN_IF_CHANGED
+    dmb ishld
+    eor x16, x11, x11
+    add x16, x9, x16
+    ldr w16, [x16, #{sequence}]
+    cmp w16, w10
+    b.ne 1b
+    .endm
+    // x11 to seconds in x12 and nanoseconds in x13.
+    .macro SPLIT
+    mov w16, #0xca00
+    movk w16, #0x3b9a, lsl #16
+    udiv x12, x11, x16
+    msub x13, x12, x16, x11
+    .endm
+    // The system call of this number.
+    .macro CALL number
+    mov x8, #\number
+    svc #0
+    .endm
+
+    .balign 16
+vdso_gettime:
+    // REALTIME, MONOTONIC, REALTIME_COARSE, MONOTONIC_COARSE, BOOTTIME.
+    cmp w0, #7
+    b.hi 8f
+    mov w2, #0xe3
+    lsr w2, w2, w0
+    tbz w2, #0, 8f
+    READ_CLOCK
+    cbz w0, 2f
+    cmp w0, #5
+    b.ne 3f
+2:  ldr x12, [x9, #{wall_offset}]
+    add x11, x11, x12
+3:  AGAIN_IF_CHANGED
+7:  SPLIT
+    stp x12, x13, [x1]
+    mov w0, wzr
+    ret
+    // MONOTONIC_RAW; others are system calls.
+8:  cmp w0, #4
+    b.ne 9f
+    READ_CLOCK {raw_rate}, {raw_ns_base}
+    AGAIN_IF_CHANGED
+    b 7b
+9:  CALL 113
+    ret
+vdso_gettime_end:
+
+    .balign 16
+vdso_timeofday:
+    cbz x0, 2f
+    READ_CLOCK
+    ldr x12, [x9, #{wall_offset}]
+    add x11, x11, x12
+    AGAIN_IF_CHANGED
+    SPLIT
+    mov w16, #1000
+    udiv x13, x13, x16
+    stp x12, x13, [x0]
+2:  cbz x1, 3f
+    str xzr, [x1]                   // the time zone, which nobody uses
+3:  mov w0, wzr
+    ret
+vdso_timeofday_end:
+
+    .balign 16
+vdso_getres:
+    // 1 ns for what is read above at full resolution.
+    cmp w0, #7
+    b.hi 8f
+    mov w2, #0x93
+    lsr w2, w2, w0
+    tbz w2, #0, 8f
+    cbz x1, 2f
+    mov x2, #1
+    stp xzr, x2, [x1]
+2:  mov w0, wzr
+    ret
+8:  CALL 114
+    ret
+vdso_getres_end:
+
+    // Unwinders know a signal frame by these very bytes.
+    .balign 16
+vdso_sigreturn:
+    CALL 139
+vdso_sigreturn_end:
+vdso_end:
+    .text
+    "#,
+    sequence = const offset_of!(Clock, sequence),
+    tsc_base = const offset_of!(Clock, tsc_base),
+    ns_base = const offset_of!(Clock, ns_base),
+    rate = const offset_of!(Clock, rate),
+    raw_ns_base = const offset_of!(Clock, raw_ns_base),
+    raw_rate = const offset_of!(Clock, raw_rate),
+    wall_offset = const offset_of!(Clock, wall_offset),
+);

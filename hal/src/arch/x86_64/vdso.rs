@@ -1,146 +1,41 @@
-//! The vDSO (vdso(7)): a tiny ELF shared object with clock_gettime, gettimeofday, time, clock_getres and getcpu.
+//! The vDSO's code: clock_gettime, gettimeofday, time, clock_getres and getcpu.
 //!
-//! The whole object is assembled here: ELF header, program headers, dynamic section, symbols with their hash table
-//! (System V ABI, chapters 4 and 5), and the code. The clock's parameters lie in the page before it (`time::Clock`).
-use crate::mm::frame::Frame;
-use alloc::vec::Vec;
-
-/// Pages to map at any address, in order: the data page(s), readable, then the ELF, readable and executable.
-pub struct Vdso {
-    /// Clock parameters: mapped read-only, directly before the ELF.
-    pub data: Vec<Frame>,
-    /// The ELF image; its first page is what AT_SYSINFO_EHDR names.
-    pub code: Vec<Frame>,
-    /// Offset of `__vdso_rt_sigreturn`'s trampoline within `code`, usable as a signal restorer.
-    pub sigreturn: usize,
-    /// The code is an ELF object, and AT_SYSINFO_EHDR names it.
-    pub is_object: bool,
-}
-
-/// The vDSO, the same for all processes. `None`: out of memory.
+//! The object around it is that of every architecture ([`crate::vdso`]). The clock's parameters lie in the page before it
+//! (`time::Clock`).
 #[cfg(target_os = "none")]
-pub fn get() -> Option<&'static Vdso> {
-    static VDSO: spin::Once<Vdso> = spin::Once::new();
-    VDSO.try_call_once(|| make().ok_or(())).ok()
-}
-
-/// There is none on the host.
-#[cfg(not(target_os = "none"))]
-pub fn get() -> Option<&'static Vdso> {
-    let _ = crate::time::page as fn() -> Option<&'static Frame>;
-    None
-}
-
-#[cfg(target_os = "none")]
-fn make() -> Option<Vdso> {
-    let data = crate::time::page()?.clone();
-    let start = &raw const blob::vdso_start;
-    let len = &raw const blob::vdso_end as usize - start as usize;
-    // SAFETY: the assembled bytes below, in the kernel's constants.
-    let bytes = unsafe { core::slice::from_raw_parts(start, len) };
-    let mut code = Vec::new();
-    for page in bytes.chunks(crate::mm::frame::FRAME_SIZE) {
-        let frame = Frame::alloc_zeroed()?;
-        frame.write(0, page);
-        code.push(frame);
-    }
-    Some(Vdso {
-        data: alloc::vec![data],
-        code,
-        sigreturn: &raw const blob::vdso_sigreturn as usize - start as usize,
-        is_object: true,
-    })
-}
+pub use blob::OBJECT;
 
 #[cfg(target_os = "none")]
 mod blob {
     use crate::time::Clock;
+    use crate::vdso::{Object, object};
     use core::arch::global_asm;
     use core::mem::offset_of;
 
     unsafe extern "C" {
-        pub static vdso_start: u8;
-        pub static vdso_end: u8;
-        pub static vdso_sigreturn: u8;
+        static vdso_start: u8;
+        static vdso_end: u8;
+        static vdso_sigreturn: u8;
     }
 
-    global_asm!(
-        r#"
-    .section .rodata.vdso, "a"
-    .balign 16
-    .globl vdso_start, vdso_end, vdso_sigreturn
-vdso_start:
-    # ELF header: 64-bit, little-endian, shared object for x86-64.
-    .byte 0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0
-    .short 3, 62
-    .long 1
-    .quad 0                         # entry
-    .quad vdso_segments - vdso_start
-    .quad 0                         # no section headers
-    .long 0
-    .short 64, 56, 2, 64, 0, 0
-vdso_segments:
-    # PT_LOAD, read and execute: all.
-    .long 1, 5
-    .quad 0, 0, 0, vdso_end - vdso_start, vdso_end - vdso_start, 4096
-    # PT_DYNAMIC, read.
-    .long 2, 4
-    .quad vdso_dynamic - vdso_start, vdso_dynamic - vdso_start, vdso_dynamic - vdso_start
-    .quad vdso_dynamic_end - vdso_dynamic, vdso_dynamic_end - vdso_dynamic, 8
-vdso_dynamic:
-    .quad 4, vdso_hash - vdso_start             # DT_HASH
-    .quad 5, vdso_strings - vdso_start          # DT_STRTAB
-    .quad 6, vdso_symbols - vdso_start          # DT_SYMTAB
-    .quad 10, vdso_strings_end - vdso_strings   # DT_STRSZ
-    .quad 11, 24                                # DT_SYMENT
-    .quad 14, vdso_soname - vdso_strings        # DT_SONAME
-    .quad 0x6ffffff0, vdso_versions - vdso_start        # DT_VERSYM
-    .quad 0x6ffffffc, vdso_definitions - vdso_start     # DT_VERDEF
-    .quad 0x6ffffffd, 2                                 # DT_VERDEFNUM
-    .quad 0, 0
-vdso_dynamic_end:
-vdso_hash:
-    # One bucket: all symbols in a chain.
-    .long 1, 7, 1
-    .long 0, 2, 3, 4, 5, 6, 0
-    .balign 8
-    .macro SYMBOL name, start, end
-    .long \name - vdso_strings
-    .byte 0x12, 0                   # global function
-    .short 1
-    .quad \start - vdso_start, \end - \start
-    .endm
-vdso_symbols:
-    .quad 0, 0, 0
-    SYMBOL vdso_name_gettime, vdso_gettime, vdso_gettime_end
-    SYMBOL vdso_name_timeofday, vdso_timeofday, vdso_timeofday_end
-    SYMBOL vdso_name_time, vdso_time, vdso_time_end
-    SYMBOL vdso_name_getres, vdso_getres, vdso_getres_end
-    SYMBOL vdso_name_getcpu, vdso_getcpu, vdso_getcpu_end
-    SYMBOL vdso_name_sigreturn, vdso_sigreturn, vdso_sigreturn_end
-vdso_versions:
-    .short 0, 2, 2, 2, 2, 2, 2
-    .balign 8
-vdso_definitions:
-    # Version 1, the object itself (VER_FLG_BASE), then LINUX_2.6: version, flags, index, count, hash, aux, next.
-    .short 1, 1, 1, 1
-    .long 0x0deebfa1, 20, 28
-    .long vdso_soname - vdso_strings, 0
-    .short 1, 0, 2, 1
-    .long 0x03ae75f6, 20, 0
-    .long vdso_version - vdso_strings, 0
-vdso_strings:
-    .byte 0
-vdso_soname: .asciz "linux-vdso.so.1"
-vdso_version: .asciz "LINUX_2.6"
-vdso_name_gettime: .asciz "__vdso_clock_gettime"
-vdso_name_timeofday: .asciz "__vdso_gettimeofday"
-vdso_name_time: .asciz "__vdso_time"
-vdso_name_getres: .asciz "__vdso_clock_getres"
-vdso_name_getcpu: .asciz "__vdso_getcpu"
-vdso_name_sigreturn: .asciz "__vdso_rt_sigreturn"
-vdso_strings_end:
+    /// Where it lies in the kernel.
+    pub const OBJECT: Object = Object {
+        start: &raw const vdso_start,
+        end: &raw const vdso_end,
+        sigreturn: &raw const vdso_sigreturn,
+    };
 
+    global_asm!(
+        object!(
+            machine: 62, version: "LINUX_2.6", version_hash: 0x03ae75f6,
+            hash: "1, 7, 1, 0, 2, 3, 4, 5, 6, 0",
+            versions: "0, 2, 2, 2, 2, 2, 2",
+            functions: {
+                gettime: "__vdso_clock_gettime", timeofday: "__vdso_gettimeofday", time: "__vdso_time",
+                getres: "__vdso_clock_getres", getcpu: "__vdso_getcpu", sigreturn: "__vdso_rt_sigreturn"
+            }
+        ),
+        r#"
     # Nanoseconds since boot to rax, the data page to r8, the sequence to r9d; again from here if it changed.
     .macro READ_CLOCK rate={rate}, base={ns_base}
     lea r8, [rip + vdso_start]

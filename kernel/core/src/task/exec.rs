@@ -408,7 +408,7 @@ fn map_vdso(memory: &Memory) -> Result<Option<usize>, Errno> {
     }
     let code = base + vdso.data.len() * PAGE_SIZE;
     memory.set_sigreturn(code + vdso.sigreturn);
-    Ok(vdso.is_object.then_some(code))
+    Ok(Some(code))
 }
 
 /// Replaces the program of the running thread's process (execve(2)); gives the registers that it begins with.

@@ -1,4 +1,5 @@
 //! What /proc tells about the machine and the kernel.
+use coracle_core::arch;
 use coracle_core::fs::stat::split_device;
 use coracle_core::task::{process, run_queue, sched};
 use coracle_fallible::{NoMemory, Text};
@@ -26,38 +27,7 @@ fn idle_ns() -> u64 {
 }
 
 pub fn cpuinfo(text: &mut Text) -> Result<(), NoMemory> {
-    let brand = cpu::Brand::of_this_cpu();
-    for n in 0..cpu::count() {
-        writeln!(
-            text,
-            "processor\t: {n}\nvendor_id\t: Coracle\nmodel name\t: {brand}\nphysical id\t: 0\nsiblings\t: {cpus}\n\
-             core id\t\t: {n}\ncpu cores\t: {cpus}\napicid\t\t: {n}\nfpu\t\t: yes\nfpu_exception\t: yes\nwp\t\t: yes\n\
-             flags\t\t: {flags}\nclflush size\t: 64\ncache_alignment\t: 64\n\
-             address sizes\t: 40 bits physical, 48 bits virtual\n",
-            cpus = cpu::count(),
-            flags = Flags(cpu::hwcap()),
-        )?;
-    }
-    Ok(())
-}
-
-/// Names of the bits of CPUID leaf 1 EDX, as Linux writes them; every long-mode CPU has those appended.
-struct Flags(u32);
-
-impl fmt::Display for Flags {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        const NAMES: [&str; 32] = [
-            "fpu", "vme", "de", "pse", "tsc", "msr", "pae", "mce", "cx8", "apic", "", "sep", "mtrr", "pge",
-            "mca", "cmov", "pat", "pse36", "pn", "clflush", "", "dts", "acpi", "mmx", "fxsr", "sse", "sse2",
-            "ss", "ht", "tm", "ia64", "pbe",
-        ];
-        for (bit, name) in NAMES.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-            if self.0 & 1 << bit != 0 {
-                write!(f, "{name} ")?;
-            }
-        }
-        f.write_str("syscall nx lm")
-    }
+    (0..cpu::count()).try_for_each(|number| arch::cpuinfo::cpu(text, number))
 }
 
 pub fn meminfo(text: &mut Text) -> Result<(), NoMemory> {

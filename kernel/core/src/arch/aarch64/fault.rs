@@ -8,9 +8,18 @@ pub fn is_breakpoint(_: &Fault) -> bool {
     false
 }
 
-/// What the frame of a signal says of a page fault.
+/// What the frame of a signal says of a page fault: the exception's syndrome (Arm ARM, ESR_EL1), as an access of EL0 to a page has it.
 pub fn page_details(addr: usize, write: bool, exec: bool, present: bool) -> [u64; 3] {
-    [u64::from(present) | u64::from(exec) << 1, u64::from(write), addr as u64]
+    const DATA_ABORT: u64 = 0x24 << 26;
+    const INSTRUCTION_ABORT: u64 = 0x20 << 26;
+    const IS_32_BIT: u64 = 1 << 25;
+    const WRITES: u64 = 1 << 6;
+    /// A page table's entry at the last level lacks a page, or the right.
+    const TRANSLATION: u64 = 0x07;
+    const PERMISSION: u64 = 0x0f;
+    let class = if exec { INSTRUCTION_ABORT } else { DATA_ABORT };
+    let status = if present { PERMISSION } else { TRANSLATION };
+    [0, class | IS_32_BIT | if write { WRITES } else { 0 } | status, addr as u64]
 }
 
 /// What an exception that is no page fault means.

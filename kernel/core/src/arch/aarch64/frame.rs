@@ -7,9 +7,8 @@ use crate::task::signal::mask;
 use crate::task::signal::{Action, Returned, SIGINFO_LEN, SigInfo, UNBLOCKABLE, set_alt_stack, stack_flags};
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
-use coracle_fallible::filled;
 use coracle_hal::context::UserContext;
-use coracle_hal::fpu;
+use coracle_hal::{fpu, user as hal};
 use linux_raw_sys::general as abi;
 
 /// Offsets in a ucontext: the stack, the mask, the sigcontext, which is aligned to 16 bytes.
@@ -30,6 +29,10 @@ const RECORD_LEN: usize = 16;
 const FPSIMD_MAGIC: u32 = 0x4650_8001;
 const FPSIMD_LEN: usize = 528;
 const HEAD_LEN: usize = 8;
+const FPSIMD_HEAD: u64 = FPSIMD_MAGIC as u64 | (FPSIMD_LEN as u64) << 32;
+/// `struct esr_context`: its magic number and its length; the syndrome of a fault.
+const ESR_MAGIC: u32 = 0x4553_5201;
+const ESR_LEN: usize = 16;
 const VECTORS_LEN: usize = 512;
 /// x0 to x30, sp, pc, pstate.
 const WORDS: usize = 34;
@@ -37,9 +40,6 @@ const WORDS: usize = 34;
 const USER_FLAGS: u64 = 0xf000_0000;
 /// The mode in a state (SPSR_EL1.M): a program's is EL0, in 64-bit state.
 const MODE: u64 = 0x1f;
-/// Bytes of a frame that hold something: up to the end of the records in use.
-const USED_LEN: usize = SIGINFO_LEN + RECORDS + FPSIMD_LEN + HEAD_LEN;
-
 /// The least room for a frame (AT_MINSIGSTKSZ).
 pub fn minimum_stack() -> usize {
     FRAME_LEN + RECORD_LEN + 16
@@ -67,26 +67,31 @@ pub fn push(
     let frame_at = record.wrapping_sub(FRAME_LEN) & !15;
     place.check(frame_at)?;
 
-    let mut bytes = filled(0u8, USED_LEN).map_err(|_| Errno::NOMEM)?;
-    bytes[..SIGINFO_LEN].copy_from_slice(&info.to_bytes());
-    let ucontext = &mut bytes[SIGINFO_LEN..];
-    put(ucontext, STACK, stack.base as u64);
-    put(ucontext, STACK + 8, stack_flags(&stack, sp).into());
-    put(ucontext, STACK + 16, stack.size as u64);
-    put(ucontext, MASK, mask);
-    put(ucontext, SIGCONTEXT, if info.is_fault() { last_fault[2] } else { 0 });
+    let ucontext_at = frame_at + SIGINFO_LEN;
+    let fpsimd = ucontext_at + RECORDS;
+    // A fault is resolved after the state was given up again: another thread may run meanwhile.
+    while let Err(fault) = fpu::saved(|state| copy_state(fpsimd, state)) {
+        user::resolve(fault)?;
+    }
+    let [_, syndrome, address] = if info.is_fault() { last_fault } else { [0; 3] };
+    let mut tail = [0; ESR_LEN + HEAD_LEN];
+    if syndrome != 0 {
+        put(&mut tail, 0, u64::from(ESR_MAGIC) | (ESR_LEN as u64) << 32);
+        put(&mut tail, HEAD_LEN, syndrome);
+    }
+    user::write(fpsimd + FPSIMD_LEN, &tail)?;
+    user::write(frame_at, &info.to_bytes())?;
+    let mut ucontext = [0; RECORDS];
+    put(&mut ucontext, STACK, stack.base as u64);
+    put(&mut ucontext, STACK + 8, stack_flags(&stack, sp).into());
+    put(&mut ucontext, STACK + 16, stack.size as u64);
+    put(&mut ucontext, MASK, mask);
+    put(&mut ucontext, SIGCONTEXT, address);
     let pstate = context.pstate & USER_FLAGS;
     for (index, word) in context.x.iter().chain([&context.sp, &context.pc, &pstate]).enumerate() {
-        put(ucontext, REGISTERS + 8 * index, *word);
+        put(&mut ucontext, REGISTERS + 8 * index, *word);
     }
-    let fpsimd = &mut ucontext[RECORDS..RECORDS + FPSIMD_LEN];
-    put(fpsimd, 0, u64::from(FPSIMD_MAGIC) | (FPSIMD_LEN as u64) << 32);
-    fpu::saved(|state| {
-        let (vectors, status) = state.split_at(VECTORS_LEN);
-        put(fpsimd, HEAD_LEN, get(status, 0) & u64::from(u32::MAX) | get(status, 8) << 32);
-        fpsimd[HEAD_LEN + 8..].copy_from_slice(vectors);
-    });
-    user::write(frame_at, &bytes)?;
+    user::write(ucontext_at, &ucontext)?;
     let mut links = [0; RECORD_LEN];
     put(&mut links, 0, context.x[29]);
     put(&mut links, 8, context.x[30]);
@@ -100,7 +105,7 @@ pub fn push(
     };
     context.x[0] = u64::from(info.signal);
     context.x[1] = frame_at as u64;
-    context.x[2] = (frame_at + SIGINFO_LEN) as u64;
+    context.x[2] = ucontext_at as u64;
     context.x[29] = record as u64;
     context.x[30] = returns_to as u64;
     context.sp = frame_at as u64;
@@ -130,20 +135,52 @@ pub fn sigreturn(thread: &Arc<Thread>, context: &mut UserContext) -> Result<Retu
     Ok(Returned::Fine)
 }
 
+/// Copies the vector registers to the record of theirs at `at`.
+fn copy_state(at: usize, state: &mut [u8]) -> Result<(), hal::Fault> {
+    let (vectors, status) = state.split_at(VECTORS_LEN);
+    let mut head = [0; 2 * HEAD_LEN];
+    put(&mut head, 0, FPSIMD_HEAD);
+    put(&mut head, HEAD_LEN, get(status, 0) & u64::from(u32::MAX) | get(status, 8) << 32);
+    hal::copy_to(at, &head)?;
+    hal::copy_to(at.wrapping_add(head.len()), vectors)
+}
+
+/// Why vector registers can't be taken from where a frame has them.
+enum BadState {
+    /// A page that isn't there.
+    Fault(hal::Fault),
+    /// It is another record.
+    Other,
+}
+
+impl From<hal::Fault> for BadState {
+    fn from(fault: hal::Fault) -> Self {
+        BadState::Fault(fault)
+    }
+}
+
 /// Loads the vector registers from the records at `at`, of which the first must be theirs (as Linux writes it).
 fn restore_fpu(at: usize) -> Result<(), Errno> {
-    let mut record = filled(0u8, FPSIMD_LEN).map_err(|_| Errno::NOMEM)?;
-    user::read(&mut record, at)?;
-    if get(&record, 0) != u64::from(FPSIMD_MAGIC) | (FPSIMD_LEN as u64) << 32 {
-        return Err(Errno::FAULT);
+    loop {
+        match fpu::restore(|state| fetch_state(state, at)) {
+            Ok(true) => return Ok(()),
+            Ok(false) | Err(BadState::Other) => return Err(Errno::FAULT),
+            // As in `push`.
+            Err(BadState::Fault(fault)) => user::resolve(fault)?,
+        }
     }
-    let restored = fpu::restore(|state| {
-        let (vectors, status) = state.split_at_mut(VECTORS_LEN);
-        let registers = get(&record, HEAD_LEN);
-        put(status, 0, registers & u64::from(u32::MAX));
-        put(status, 8, registers >> 32);
-        vectors.copy_from_slice(&record[HEAD_LEN + 8..]);
-        Ok::<(), Errno>(())
-    })?;
-    if restored { Ok(()) } else { Err(Errno::FAULT) }
+}
+
+/// Copies the vector registers from the record at `at`.
+fn fetch_state(state: &mut [u8], at: usize) -> Result<(), BadState> {
+    let (vectors, status) = state.split_at_mut(VECTORS_LEN);
+    let mut head = [0; 2 * HEAD_LEN];
+    hal::copy_from(&mut head, at)?;
+    if get(&head, 0) != FPSIMD_HEAD {
+        return Err(BadState::Other);
+    }
+    let registers = get(&head, HEAD_LEN);
+    put(status, 0, registers & u64::from(u32::MAX));
+    put(status, 8, registers >> 32);
+    Ok(hal::copy_from(vectors, at.wrapping_add(head.len()))?)
 }

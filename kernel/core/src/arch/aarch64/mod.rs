@@ -1,5 +1,6 @@
 //! Linux on aarch64.
 pub mod calls;
+pub mod cpuinfo;
 pub mod debug;
 pub mod epoll_event;
 pub mod fault;
