@@ -1,11 +1,12 @@
 # Two commands: `make demo` shows Coracle at work, `make test` tests everything.
 # Each installs what it needs first (`make deps` alone installs all of it).
 
-.PHONY: help deps build-deps build demo test test-kvm bench-kvm test-cpython test-soak test-storage test-crash test-allocations fuzz-syscalls bench doc clean
+.PHONY: help deps build-deps build demo test test-aarch64 test-kvm bench-kvm test-cpython test-soak test-storage test-crash test-allocations fuzz-syscalls bench doc clean
 
 help:
 	@echo 'make demo    boot memcached as a unikernel and talk to it'
 	@echo 'make test    check and test everything'
+	@echo 'make test-aarch64  boot every program on aarch64 in both modes, on 1 and 2 CPUs (takes 10 to 20 minutes)'
 	@echo 'make test-kvm  boot test programs under KVM on an emulated CPU (downloads a kernel, takes 10 to 30 minutes)'
 	@echo 'make test-cpython  run the tests of CPython on Linux and in guests (as root; downloads packages, takes hours; ARGS=test_os: minutes)'
 	@echo 'make bench-kvm  count VM exits there (takes minutes for each machine)'
@@ -35,6 +36,10 @@ demo: build
 
 test: deps
 	@scripts/test.sh
+
+# A part of a test's name goes into ARGS: make test-aarch64 ARGS=signals::
+test-aarch64: deps build
+	@CORACLE_TEST_MATRIX=full scripts/cargo.sh test --release -p coracle-tests --test aarch64 -- $(ARGS)
 
 # A part of a test's name goes into ARGS: make test-kvm ARGS=signals
 test-kvm: deps build

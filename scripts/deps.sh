@@ -46,6 +46,7 @@ prometheus prometheus
 tmux tmux
 qemu-system-aarch64 qemu-system-arm
 aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+aarch64-linux-gnu-g++ g++-aarch64-linux-gnu
 /usr/aarch64-linux-gnu/lib/libc.a libc6-dev-arm64-cross
 objcopy binutils
 groff groff-base
@@ -108,6 +109,8 @@ if new_enough cargo; then
                 kernel_by_debian=1
             fi
         done
+        # Test programs in Rust; where it can't be fetched, they are not booted on aarch64.
+        [ -z "$test" ] || rustup target add aarch64-unknown-linux-gnu >/dev/null 2>&1 || true
         { cargo clippy --version && cargo fmt --version; } >/dev/null 2>&1 ||
             rustup component add clippy rustfmt >/dev/null 2>&1 || true
     else

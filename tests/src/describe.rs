@@ -4,7 +4,7 @@
 //! `link` (static, static-pie, dynamic, musl, musl-dynamic), `flags`, `args`, `env`, `stdin` (with escapes), `memory`, `console`,
 //! `demand` (yes: the image's files are paged in from a disk; also: it is booted so as well, as `NAME_on_demand`),
 //! `fail-alloc` (which of its allocations in the kernel fails; 0: those it asks for), `data` (it gets the folder of files, named by `DATA`), `plugin` (a library built beside it), `modes`, `machines: all`
-//! (each mode on 1 and on 2 CPUs), `linux: no` (it can't run there), `stdout-has` (what it must print then), `report` (what
+//! (each mode on 1 and on 2 CPUs), `arch: x86-64` (it is about that architecture, and boots on no other), `linux: no` (it can't run there), `stdout-has` (what it must print then), `report` (what
 //! the guest's report of its death must say).
 use serde::Deserialize;
 use std::fs;
@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 use crate::matrix::{Coverage, Mode};
 use crate::paths;
+
+/// What `arch` can say.
+const X86_64: &str = "x86-64";
 
 /// How a C program is linked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +92,8 @@ pub struct Program {
     pub modes: Vec<Mode>,
     /// On how many machines it is booted.
     pub coverage: Coverage,
+    /// Whether it is about x86-64 alone.
+    pub x86_only: bool,
     /// Whether it runs on Linux for comparison.
     pub linux: bool,
     /// Whether the order of its lines is left open.
@@ -115,6 +120,7 @@ impl Program {
             add: Vec::new(),
             modes: Mode::ALL.to_vec(),
             coverage: Coverage::default(),
+            x86_only: false,
             linux: true,
             sort: false,
             stdout_has: Vec::new(),
@@ -131,6 +137,7 @@ struct Commands {
     #[serde(default)]
     add: Vec<String>,
     memory: Option<String>,
+    arch: Option<String>,
     #[serde(default)]
     demand: bool,
     command: Vec<CommandLine>,
@@ -150,6 +157,7 @@ struct CommandLine {
     sort: bool,
     #[serde(default)]
     add: Vec<String>,
+    arch: Option<String>,
 }
 
 /// All test programs, by name.
@@ -251,6 +259,7 @@ fn set(program: &mut Program, key: &str, value: &str) -> Result<(), String> {
         "modes" => program.modes = value.split_whitespace().map(Mode::parse).collect::<Result<_, _>>()?,
         "machines" if value == "all" => program.coverage = Coverage::EveryCpuCount,
         "machines" => return Err(format!("machines can be `all`, not {value}")),
+        "arch" if value == X86_64 => program.x86_only = true,
         "linux" => program.linux = value != "no",
         "stdout-has" => program.stdout_has.push(value.into()),
         "report" => program.report.push(value.into()),
@@ -313,6 +322,14 @@ fn commands(path: &Path) -> Vec<Program> {
     let text = fs::read_to_string(path).expect("a description can be read");
     let file: Commands = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let family = stem(path);
+    let is_about_x86 = |arch: &Option<String>| {
+        assert!(
+            arch.as_deref().is_none_or(|arch| arch == X86_64),
+            "{}: arch can be {X86_64}",
+            path.display()
+        );
+        arch.is_some()
+    };
     file.command
         .into_iter()
         .map(|command| {
@@ -323,6 +340,7 @@ fn commands(path: &Path) -> Vec<Program> {
             program.memory = file.memory.clone();
             program.demand = file.demand;
             program.data = command.data;
+            program.x86_only = is_about_x86(&file.arch) || is_about_x86(&command.arch);
             program.sort = command.sort;
             program.add = file.add.iter().cloned().chain(command.add).collect();
             program

@@ -9,6 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{env, io::Read};
 
+use crate::build::Target;
 use crate::describe::Program;
 use crate::matrix::Machine;
 use crate::outcome::Outcome;
@@ -51,21 +52,35 @@ pub fn run(program: &Program, machine: Machine) -> Result<Outcome, String> {
 /// # Errors
 /// The same.
 pub fn run_within(program: &Program, machine: Machine, limit: Duration) -> Result<Outcome, String> {
-    run_file(program, &build::build(program)?, machine, limit)
+    let mut command = coracle_run(machine);
+    command.args(["--net", "none"]);
+    run_by(command, program, &build::build(program)?, Target::Host, limit)
 }
 
-/// [`run_within`] for a program that was built elsewhere.
+/// The files that a program asks for: where they are, and where they are in the guest.
+///
+/// # Errors
+/// If its library can't be built.
+pub fn data(program: &Program, target: Target) -> Result<Vec<(PathBuf, PathBuf)>, String> {
+    if !program.data {
+        return Ok(Vec::new());
+    }
+    let to = linux::data_folder(program);
+    let library = build::plugin(program, target)?.map(|library| (library, to.join("plugin.so")));
+    Ok([(paths::data().to_owned(), to)].into_iter().chain(library).collect())
+}
+
+/// [`run_within`] by a command that [`coracle_run`] began, for a program that was built for a target.
 ///
 /// # Errors
 /// The same.
-pub fn run_file(
+pub fn run_by(
+    mut command: Command,
     program: &Program,
     file: &Path,
-    machine: Machine,
+    target: Target,
     limit: Duration,
 ) -> Result<Outcome, String> {
-    let mut command = coracle_run(machine);
-    command.args(["--net", "none"]);
     if let Some(memory) = &program.memory {
         command.args(["-m", memory]);
     }
@@ -81,12 +96,8 @@ pub fn run_file(
     for (name, value) in linux::environment(program) {
         command.arg("-e").arg(format!("{name}={value}"));
     }
-    if program.data {
-        let to = linux::data_folder(program);
-        command.arg("--add").arg(format!("{}:{}", paths::data().display(), to.display()));
-        if let Some(library) = build::plugin(program)? {
-            command.arg("--add").arg(format!("{}:{}/plugin.so", library.display(), to.display()));
-        }
+    for (from, to) in data(program, target)? {
+        command.arg("--add").arg(format!("{}:{}", from.display(), to.display()));
     }
     for path in &program.add {
         command.args(["--add", path]);

@@ -13,6 +13,9 @@ use crate::{build, paths, wait};
 /// Catches programs that hang.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// A variable of every program's environment.
+pub const PATH: [&str; 2] = ["PATH", "/usr/local/bin:/usr/bin:/bin"];
+
 /// The folder that a program finds its files in, on Linux and in the guest alike.
 pub fn data_folder(program: &Program) -> PathBuf {
     paths::work().join("run").join(program.name.replace("::", "/")).join("data")
@@ -43,18 +46,14 @@ pub fn run(program: &Program) -> Result<Outcome, String> {
         let data = data_folder(program);
         let _ = fs::remove_dir_all(&data);
         paths::copy_tree(paths::data(), &data);
-        if let Some(library) = build::plugin(program)? {
+        if let Some(library) = build::plugin(program, build::Target::Host)? {
             fs::copy(&library, data.join("plugin.so")).map_err(|e| format!("{}: {e}", library.display()))?;
         }
     }
     let (reader, writer) = pipe().map_err(|e| e.to_string())?;
     let twin = writer.try_clone().map_err(|e| e.to_string())?;
     let mut command = Command::new(&file);
-    command
-        .args(arguments(program))
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .envs(environment(program));
+    command.args(arguments(program)).env_clear().env(PATH[0], PATH[1]).envs(environment(program));
     command.current_dir(Path::new("/")).stdin(Stdio::piped()).stdout(writer).stderr(twin).process_group(0);
     let mut child = command.spawn().map_err(|e| format!("{}: {e}", file.display()))?;
     // The command holds the writing ends of the pipe, which has to close for its end to be seen.

@@ -2,6 +2,8 @@
 use similar::TextDiff;
 use std::fmt::Write as _;
 
+use crate::describe::Program;
+
 /// How long the parts of a log may be that a failure shows.
 const SHOWN: usize = 6000;
 
@@ -57,6 +59,31 @@ fn tail(text: &str) -> &str {
         from += 1;
     }
     &text[from..]
+}
+
+/// Whether a run on Coracle is as it should be: like the one on Linux, where there is one, else as the program's description says.
+///
+/// # Errors
+/// What is wrong.
+pub fn check(program: &Program, linux: Option<&Outcome>, guest: &Outcome) -> Result<(), String> {
+    if let Some(linux) = linux {
+        compare(linux, guest)?;
+    } else {
+        let text = guest.text();
+        let missing = program.stdout_has.iter().find(|wanted| !text.contains(wanted.as_str()));
+        if let Some(missing) = missing {
+            return Err(format!("it does not print {missing:?}: {}", guest.evidence()));
+        }
+        if guest.status != 0 || guest.timed_out {
+            return Err(format!("it fails: {}", guest.evidence()));
+        }
+    }
+    match program.report.iter().find(|wanted| !guest.log.contains(wanted.as_str())) {
+        Some(missing) => {
+            Err(format!("the report of its death does not say {missing:?}: {}", guest.evidence()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Compares a run on Coracle with the one on Linux.

@@ -109,6 +109,11 @@ pub fn coracle() -> &'static Path {
     })
 }
 
+/// Whether a path names something in a tree that is the root of a guest.
+pub fn is_in(root: &Path, path: &Path) -> bool {
+    fs::symlink_metadata(root.join(path.strip_prefix("/").unwrap_or(path))).is_ok()
+}
+
 /// Whether only the Linux side is to run (`CORACLE_TEST_LINUX_ONLY`): for work on the test programs themselves.
 pub fn linux_only() -> bool {
     env::var_os("CORACLE_TEST_LINUX_ONLY").is_some()

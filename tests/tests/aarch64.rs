@@ -1,48 +1,23 @@
-//! Boots test programs on aarch64 and compares them with their run on Linux, on this machine: what they print does not depend on the
-//! architecture. Families whose programs are about x86-64 are left out, and the programs below.
-use coracle_tests::describe::{self, Program};
+//! Boots the test programs on aarch64 and compares them with their run on Linux, on this machine: what they print does not depend on the
+//! architecture. Those that are about x86-64 say so at their top (`arch: x86-64`); those that need what guests for aarch64 do not have yet are
+//! left out ([`aarch64::can_run`]), and those in Rust ignored where the toolchain has no library for aarch64. Each is booted once, modes and
+//! numbers of CPUs in turn; `make test-aarch64` boots it on all four.
+use coracle_tests::aarch64::{self, Batch};
+use coracle_tests::describe::{self, Program, Source};
 use coracle_tests::matrix::{Machine, Mode};
-use coracle_tests::outcome::compare;
-use coracle_tests::{aarch64, guest, known, paths};
-use libtest_mimic::Arguments;
+use coracle_tests::outcome::{Outcome, check};
+use coracle_tests::{build, guest, known, paths};
+use libtest_mimic::{Arguments, Trial};
+use std::collections::BTreeMap;
+use std::env;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-/// Families that are booted.
-const FAMILIES: [&str; 7] = ["basic", "signals", "threads", "epoll", "futex", "ipc", "time"];
+/// How many programs run in one guest.
+const BATCH: usize = 32;
 
-/// Programs that are not booted, by what they ask for.
-const LEFT_OUT: [&str; 16] = [
-    // Instructions or registers of x86-64, its platform's name, the limits of its C library for stacks.
-    "basic::auxv",
-    "futex::wake_all",
-    "ipc::sysv_segments",
-    "signals::faults",
-    "signals::kernel_half",
-    "signals::odd_frames",
-    "signals::privileged",
-    "signals::red_zone",
-    "signals::refused_state",
-    "signals::segv_recover",
-    "signals::siginfo",
-    "threads::clone",
-    "threads::stacks",
-    // A vDSO that is an object, which there is none of yet.
-    "time::vdso",
-    // The niceness of the tests themselves.
-    "threads::scheduling",
-    // Musl's library is not there for another architecture.
-    "basic::hello_musl",
-];
-
-fn is_booted(program: &Program) -> bool {
-    let family = program.name.split("::").next().unwrap_or_default();
-    FAMILIES.contains(&family) && !LEFT_OUT.contains(&program.name.as_str()) && aarch64::can_try(program)
-}
-
-fn check(program: &Program, mode: Mode, cpus: u32) -> Result<(), String> {
-    let expected = aarch64::expected(program)?;
-    compare(&expected, &aarch64::run(program, mode, cpus)?)
-}
+/// Numbers of CPUs.
+const CPUS: [u32; 2] = [1, 2];
 
 /// Debian's sqlite3 for arm64 makes, changes and reads a database.
 fn sqlite(mode: Mode) -> Result<(), String> {
@@ -75,22 +50,79 @@ fn traced() -> Result<(), String> {
     }
 }
 
+/// The machines of a program: one in turn, or all of them.
+fn machines(program: &Program, number: usize, is_full: bool) -> Vec<(Mode, u32)> {
+    let all = || program.modes.iter().flat_map(|&mode| CPUS.map(|cpus| (mode, cpus)));
+    if is_full {
+        return all().collect();
+    }
+    let modes = &program.modes;
+    vec![(modes[number % modes.len()], CPUS[number / 2 % CPUS.len()])]
+}
+
+fn trial(
+    known: &[known::Known],
+    program: &Program,
+    (mode, cpus): (Mode, u32),
+    outcome: impl FnOnce() -> Result<Outcome, String> + Send + 'static,
+) -> Trial {
+    let name = format!("{}::aarch64_{}_{cpus}cpu", program.name, mode.name());
+    let program = program.clone();
+    known::trial(known, name, move || {
+        let expected = if program.linux { Some(aarch64::expected(&program)?) } else { None };
+        check(&program, expected.as_ref(), &outcome()?)
+    })
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
+    let is_full = env::var("CORACLE_TEST_MATRIX").is_ok_and(|matrix| matrix == "full");
     if !arguments.list {
         paths::coracle();
     }
     let known = known::read();
-    let programs = describe::all().into_iter().filter(is_booted).enumerate();
-    let trials = programs.map(|(number, program)| {
-        // Each program in one mode and on one number of CPUs, in turn.
-        let modes = &program.modes;
-        let mode = modes[number % modes.len()];
-        let cpus = 1 + (number / 2 % 2) as u32;
-        let name = format!("{}::aarch64_{}_{cpus}cpu", program.name, mode.name());
-        known::trial(&known, name, move || check(&program, mode, cpus))
-    });
-    let mut trials: Vec<_> = trials.collect();
+    let mut trials = Vec::new();
+    // Those of one machine and one tree, in batches.
+    let mut shared: BTreeMap<_, Vec<Program>> = BTreeMap::new();
+    let has_rust = build::has_rust_for_aarch64();
+    let can_build = |program: &Program| has_rust || !matches!(program.source, Source::Rust { .. });
+    let programs = describe::all().into_iter().filter(aarch64::can_run).enumerate();
+    for (number, program) in programs {
+        for (mode, cpus) in machines(&program, number, is_full) {
+            let name = format!("{}::aarch64_{}_{cpus}cpu", program.name, mode.name());
+            let is_wanted = arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
+            if !can_build(&program) {
+                trials.push(Trial::test(name, || Ok(())).with_ignored_flag(true));
+            } else if aarch64::can_share(&program) && is_wanted {
+                let is_tool = matches!(program.source, Source::Installed { .. });
+                shared.entry((is_tool, mode.name(), cpus)).or_default().push(program.clone());
+            } else {
+                let subject = program.clone();
+                trials
+                    .push(trial(&known, &program, (mode, cpus), move || aarch64::run(&subject, mode, cpus)));
+            }
+        }
+    }
+    let mut batches: Vec<_> = Vec::new();
+    for ((_, mode, cpus), programs) in shared {
+        let mode = Mode::parse(mode).expect("a mode has its name");
+        for programs in programs.chunks(BATCH) {
+            batches.push((Machine { mode, cpus, kind: aarch64::MACHINE }, programs.to_vec()));
+        }
+    }
+    let batches: Vec<_> = batches
+        .into_iter()
+        .map(|(machine, programs)| (machine, programs.clone(), Arc::new(Batch::new(machine, programs))))
+        .collect();
+    // The first of each batch first: threads then boot several guests at a time.
+    let most = batches.iter().map(|(_, programs, _)| programs.len()).max().unwrap_or(0);
+    for index in 0..most {
+        for (machine, programs, batch) in &batches {
+            let Some(program) = programs.get(index) else { continue };
+            let batch = batch.clone();
+            trials.push(trial(&known, program, (machine.mode, machine.cpus), move || batch.outcome(index)));
+        }
+    }
     for mode in Mode::ALL {
         let name = format!("debian::sqlite_{}", mode.name());
         trials.push(known::trial(&known, name, move || sqlite(mode)));

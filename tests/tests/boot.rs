@@ -1,7 +1,7 @@
 //! Boots every test program and compares it with its run on Linux.
 use coracle_tests::describe::{self, Program};
 use coracle_tests::matrix::{self, Coverage, Machine};
-use coracle_tests::outcome::{Outcome, compare};
+use coracle_tests::outcome::{Outcome, check, compare};
 use coracle_tests::{guest, known, linux, paths};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::env;
@@ -30,29 +30,9 @@ impl Subject {
     /// One boot.
     fn check(&self, machine: Machine) -> Result<(), String> {
         let program = &self.program;
-        if program.linux {
-            // First the side that shows whether the test itself is right.
-            self.expected()?;
-        }
-        let outcome = guest::run(program, machine)?;
-        if program.linux {
-            compare(self.expected()?, &outcome)?;
-        } else {
-            let text = outcome.text();
-            let missing = program.stdout_has.iter().find(|wanted| !text.contains(wanted.as_str()));
-            if let Some(missing) = missing {
-                return Err(format!("it does not print {missing:?}: {}", outcome.evidence()));
-            }
-            if outcome.status != 0 || outcome.timed_out {
-                return Err(format!("it fails: {}", outcome.evidence()));
-            }
-        }
-        match program.report.iter().find(|wanted| !outcome.log.contains(wanted.as_str())) {
-            Some(missing) => {
-                Err(format!("the report of its death does not say {missing:?}: {}", outcome.evidence()))
-            }
-            None => Ok(()),
-        }
+        // First the side that shows whether the test itself is right.
+        let expected = if program.linux { Some(self.expected()?) } else { None };
+        check(program, expected, &guest::run(program, machine)?)
     }
 }
 

@@ -24,6 +24,27 @@
 #include <time.h>
 #include <unistd.h>
 
+// What differs between architectures: an instruction that no CPU has, how long it is, the bytes of one that returns from a function, and
+// what uname(2) calls the machine.
+#if defined __aarch64__
+#define UNDEFINED "udf #0"
+#define UNDEFINED_LENGTH 4
+#define RETURN "\xc0\x03\x5f\xd6"
+#define MACHINE "aarch64"
+#else
+#define UNDEFINED "ud2"
+#define UNDEFINED_LENGTH 2
+#define RETURN "\xc3"
+#define MACHINE "x86_64"
+#endif
+
+// The least stack that glibc's threads can have.
+#if defined __aarch64__
+#define LEAST_STACK (128 << 10)
+#else
+#define LEAST_STACK (16 << 10)
+#endif
+
 __attribute__((unused)) static int t_failures;
 
 __attribute__((constructor)) static void t_init(void) { setvbuf(stdout, NULL, _IOLBF, 0); }

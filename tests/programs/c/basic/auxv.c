@@ -2,6 +2,7 @@
 #include "t.h"
 #include <elf.h>
 #include <sys/auxv.h>
+#include <sys/utsname.h>
 
 int main(int argc, char **argv) {
     (void)argc;
@@ -18,7 +19,9 @@ int main(int argc, char **argv) {
     CHECK(getauxval(AT_ENTRY) != 0);
     CHECK(getauxval(AT_HWCAP) != 0);
     CHECK(getauxval(AT_BASE) != 0);
-    CHECK(strcmp((const char *)getauxval(AT_PLATFORM), "x86_64") == 0);
+    struct utsname machine;
+    NEED(uname(&machine) == 0);
+    CHECK(strcmp((const char *)getauxval(AT_PLATFORM), machine.machine) == 0);
     const char *name = (const char *)getauxval(AT_EXECFN);
     CHECK(name && strcmp(strrchr(name, '/') + 1, strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0]) == 0);
     const unsigned char *random = (const unsigned char *)getauxval(AT_RANDOM);

@@ -1,5 +1,6 @@
 // The upper halves of AVX registers survive context switches and signal handlers that use them.
 // flags: -mavx2 -O1
+// arch: x86-64
 #include "t.h"
 #include <immintrin.h>
 #include <pthread.h>

@@ -1,4 +1,5 @@
 // The number of a system call is the low half of rax.
+// arch: x86-64
 #include "t.h"
 
 static long call(unsigned long rax) {

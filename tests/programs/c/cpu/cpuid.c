@@ -1,4 +1,5 @@
 // CPUID and what libc's dispatch makes of it: string functions of all sizes and alignments give right results.
+// arch: x86-64
 #include "t.h"
 
 int main(void) {

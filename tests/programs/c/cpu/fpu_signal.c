@@ -1,5 +1,6 @@
 // Floating-point control and registers are saved for a handler, start clean in it, and come back after.
 // flags: -lm
+// arch: x86-64
 #include "t.h"
 #include <fenv.h>
 #include <math.h>

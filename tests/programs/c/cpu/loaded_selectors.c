@@ -3,6 +3,7 @@
 // link: static
 // flags: -mno-red-zone
 // machines: all
+// arch: x86-64
 #include "t.h"
 #include <asm/prctl.h>
 #include <pthread.h>

@@ -1,6 +1,7 @@
 // A program has no local descriptor table: a selector of one is refused as such, and no memory of the program's is read for it.
 // modes: protected
 // machines: all
+// arch: x86-64
 #include "t.h"
 #include <ucontext.h>
 

@@ -1,4 +1,5 @@
 // A system call keeps every register but rax, rcx and r11; also one that blocks and one that a signal interrupts.
+// arch: x86-64
 #include "t.h"
 #include <sys/time.h>
 

@@ -1,4 +1,5 @@
 // arch_prctl gives and takes the FS and GS bases of a thread; they stay across calls and switches.
+// arch: x86-64
 #include "t.h"
 #include <asm/prctl.h>
 #include <sched.h>

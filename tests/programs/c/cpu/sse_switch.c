@@ -1,5 +1,6 @@
 // SSE registers and MXCSR are each thread's own across context switches, page faults and system calls.
 // flags: -O1
+// arch: x86-64
 #include "t.h"
 #include <pthread.h>
 #include <immintrin.h>

@@ -1,5 +1,6 @@
 // System calls from sites of all kinds, again and again: what looks like `mov $number, %eax` before a `syscall` but is the
 // end of another instruction stays what it is.
+// arch: x86-64
 #include "t.h"
 #include <sys/syscall.h>
 #include <unistd.h>

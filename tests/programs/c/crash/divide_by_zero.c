@@ -1,5 +1,6 @@
 // Division by zero: SIGFPE, status 136.
 // report: SIGFPE
+// arch: x86-64
 #include "t.h"
 
 int main(void) {

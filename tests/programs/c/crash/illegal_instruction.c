@@ -4,6 +4,6 @@
 
 int main(void) {
     puts("before");
-    asm volatile("ud2");
+    asm volatile(UNDEFINED);
     return 0;
 }

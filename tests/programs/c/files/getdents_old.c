@@ -1,4 +1,5 @@
 // The old getdents: its records have the kind as their last byte.
+// arch: x86-64
 #include "t.h"
 #include <dirent.h>
 

@@ -3,7 +3,7 @@
 // memory: 192M
 #include "futex.h"
 
-enum { THREADS = 100, ROUNDS = 5, STACK = 64 << 10 };
+enum { THREADS = 100, ROUNDS = 5, STACK = 128 << 10 };
 
 static unsigned word;
 static atomic_int woken;

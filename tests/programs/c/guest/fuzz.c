@@ -8,6 +8,12 @@
 
 enum { LIVES = 100, CALLS = 5000, PATIENCE_MS = 8000 };
 
+// Calls that newer architectures never had, by numbers that are none.
+#ifndef SYS_fork
+enum { SYS_fork = -1, SYS_vfork = -2, SYS_pause = -3, SYS_alarm = -4, SYS_signalfd = -5, SYS_arch_prctl = -6, SYS_iopl = -7, SYS_modify_ldt = -8, SYS_poll = -9,
+       SYS_epoll_wait = -10, SYS_select = -11, SYS_dup2 = -12 };
+#endif
+
 static unsigned long state = 0x2545f4914f6cdd1d;
 static unsigned long next(void) {
     state ^= state << 13;

@@ -39,12 +39,21 @@ static void both_ways_agree(void) {
     }
 }
 
+// Both clocks at one moment: they are read anew if other work of the host came between.
+static void both(long long *raw, long long *mono) {
+    do {
+        *raw = by_vdso(CLOCK_MONOTONIC_RAW);
+        *mono = by_vdso(CLOCK_MONOTONIC);
+    } while (by_vdso(CLOCK_MONOTONIC_RAW) - *raw > MS / 10);
+}
+
 // What the monotonic clock counts, in parts per million of what the raw one does.
 static long rate(void) {
-    long long raw = by_vdso(CLOCK_MONOTONIC_RAW), mono = by_vdso(CLOCK_MONOTONIC), raw_later, mono_later;
+    long long raw, mono, raw_later, mono_later;
+    both(&raw, &mono);
     do {
         both_ways_agree();
-        raw_later = by_vdso(CLOCK_MONOTONIC_RAW), mono_later = by_vdso(CLOCK_MONOTONIC);
+        both(&raw_later, &mono_later);
     } while (raw_later < raw + 300 * MS);
     return (mono_later - mono) * 1000000 / (raw_later - raw);
 }

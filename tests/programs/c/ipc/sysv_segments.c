@@ -107,7 +107,8 @@ int main(void) {
     shmctl(id, IPC_STAT, &ds);
     SHOW(ds.shm_dtime != 0);
     unsigned char *code = shmat(id, NULL, SHM_EXEC);
-    code[100] = 0xc3; // ret
+    memcpy(code + 100, RETURN, sizeof RETURN - 1);
+    __builtin___clear_cache((char *)code + 100, (char *)code + 104);
     ((void (*)(void))(code + 100))();
     SHOW(shmdt(code));
 

@@ -23,11 +23,19 @@ static void handle(int signal, siginfo_t *information, void *context) {
 
 // Raises a signal while values are in vector registers; 0 if they are there afterwards.
 static long raise_with_state(int signal) {
+#ifdef __aarch64__
+    const long pid = getpid();
+    register double a asm("d9") = 1.25, b asm("d21") = -8.5;
+    register long result asm("x0") = pid, number asm("x8") = SYS_kill, which asm("x1") = signal;
+    asm volatile("svc #0" : "+r"(result), "+w"(a), "+w"(b) : "r"(number), "r"(which) : "memory");
+    asm volatile("" : "+w"(a), "+w"(b));
+#else
     register double a asm("xmm5") = 1.25, b asm("xmm9") = -8.5;
     asm volatile("" : "+x"(a), "+x"(b));
     long pid = getpid(), result = SYS_kill;
     asm volatile("syscall" : "+a"(result), "+x"(a), "+x"(b) : "D"(pid), "S"((long)signal) : "rcx", "r11", "memory");
     asm volatile("" : "+x"(a), "+x"(b));
+#endif
     errno = -result;
     return result == 0 && a == 1.25 && b == -8.5 ? 0 : -1;
 }

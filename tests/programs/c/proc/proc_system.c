@@ -1,6 +1,15 @@
 // /proc/cpuinfo, meminfo, stat, uptime, loadavg, version, filesystems, mounts, sys/…: the fields programs look for.
 #include "t.h"
 
+// What the line of a CPU's features begins with, and one that each has.
+#ifdef __aarch64__
+#define FEATURES "Features\t: fp "
+#define A_FEATURE " asimd"
+#else
+#define FEATURES "flags\t\t: fpu"
+#define A_FEATURE " sse2 "
+#endif
+
 static char text[1 << 18];
 static int slurp(const char *path) {
     int fd = open(path, O_RDONLY);
@@ -18,8 +27,8 @@ static long number(const char *path) { return slurp(path) ? strtol(text, NULL, 1
 
 int main(void) {
     SHOW(has("/proc/cpuinfo", "processor\t: 0\n"));
-    SHOW(has("/proc/cpuinfo", "flags\t\t: fpu"));
-    SHOW(has("/proc/cpuinfo", " sse2 "));
+    SHOW(has("/proc/cpuinfo", FEATURES));
+    SHOW(has("/proc/cpuinfo", A_FEATURE));
     int cpus = 0;
     for (char *p = text; (p = strstr(p, "processor\t:")); p++)
         cpus++;

@@ -40,8 +40,6 @@ int main(void) {
     TRY(.flags = CLONE_FS | CLONE_NEWNS);
     TRY(.flags = CLONE_FS | CLONE_NEWUSER);
     TRY(.flags = CLONE_PIDFD | CLONE_PARENT_SETTID, .pidfd = (uintptr_t)&cell, .parent_tid = (uintptr_t)&cell);
-    TRY(.flags = CLONE_SETTLS, .tls = 1ull << 63, .exit_signal = SIGCHLD);
-    TRY(.flags = CLONE_SETTLS, .tls = 1ull << 47, .exit_signal = SIGCHLD);
     TRY(.stack = 4096, .exit_signal = SIGCHLD);
     TRY(.stack_size = 4096, .exit_signal = SIGCHLD);
     TRY(.stack = -4096ull, .stack_size = 8192, .exit_signal = SIGCHLD);

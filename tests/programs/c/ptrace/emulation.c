@@ -1,4 +1,5 @@
 // ptrace: calls that the tracer makes in the traced process's place (PTRACE_SYSEMU), and signals that wait (PTRACE_PEEKSIGINFO).
+// arch: x86-64
 #include "t.h"
 #include <sys/ptrace.h>
 #include <sys/uio.h>

@@ -1,5 +1,6 @@
 // ptrace: registers at a process's end, values of registers that are refused, memory that the program itself may not read, processes
 // that wait to be waited for, and areas of rseq of other lengths.
+// arch: x86-64
 #include "t.h"
 #include <elf.h>
 #include <linux/rseq.h>

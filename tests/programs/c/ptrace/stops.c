@@ -1,4 +1,5 @@
 // ptrace: the stops of a traced process, its registers and memory, and what wait tells of them.
+// arch: x86-64
 #include "t.h"
 #include <elf.h>
 #include <sys/ptrace.h>

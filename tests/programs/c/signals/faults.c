@@ -1,4 +1,5 @@
 // Division by zero, undefined and privileged instructions, breakpoints: each its signal, code and address.
+// arch: x86-64
 #include "t.h"
 #include <setjmp.h>
 

@@ -1,5 +1,6 @@
 // Accesses to the kernel's half of the addresses: SEGV_MAPERR, and an error code that shows nothing of what lies there.
 // modes: protected
+// arch: x86-64
 #include "t.h"
 #include <setjmp.h>
 #include <ucontext.h>

@@ -1,6 +1,7 @@
 // What becomes of a program whose handler changes the frame that it returns to: segments, addresses, the place of the
 // floating-point state, the alternate stack and the mask.
 // machines: all
+// arch: x86-64
 #include "t.h"
 #include <sys/wait.h>
 #include <ucontext.h>

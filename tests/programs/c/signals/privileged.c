@@ -1,5 +1,6 @@
 // Privileged instructions are refused in a protected program.
 // modes: protected
+// arch: x86-64
 #include "t.h"
 #include <setjmp.h>
 

@@ -1,4 +1,5 @@
 // The 128 bytes below the stack pointer survive interrupts, page faults, preemption and signals.
+// arch: x86-64
 #include "t.h"
 #include <pthread.h>
 #include <sys/time.h>

@@ -1,6 +1,7 @@
 // A handler that returns with a floating-point state that the CPU would refuse ends its process, and no other: signals of
 // the processes that come after it are delivered and return as before.
 // machines: all
+// arch: x86-64
 #include "t.h"
 #include <sys/wait.h>
 #include <ucontext.h>

@@ -3,13 +3,25 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+// Whether an access wrote, as the frame of its signal says.
+static long is_write(const ucontext_t *frame) {
+#ifdef __aarch64__
+    const struct _aarch64_ctx *part = (const struct _aarch64_ctx *)frame->uc_mcontext.__reserved;
+    while (part->magic && part->magic != ESR_MAGIC)
+        part = (const struct _aarch64_ctx *)((const char *)part + part->size);
+    return part->magic ? ((const struct esr_context *)part)->esr >> 6 & 1 : -1;
+#else
+    return frame->uc_mcontext.gregs[REG_ERR] >> 1 & 1;
+#endif
+}
+
 static sigjmp_buf out;
 static siginfo_t seen;
-static long error;
+static long wrote;
 static void caught(int signal, siginfo_t *info, void *context) {
     (void)signal;
     seen = *info;
-    error = ((ucontext_t *)context)->uc_mcontext.gregs[REG_ERR];
+    wrote = is_write(context);
     siglongjmp(out, 1);
 }
 static char *page;
@@ -29,17 +41,12 @@ int main(void) {
         if (sigsetjmp(out, 1) == 0)
             *bad[i] = 1;
         else
-            printf("write %lx: code %d, write bit %ld\n", (unsigned long)seen.si_addr, seen.si_code, error >> 1 & 1);
+            printf("write %lx: code %d, write bit %ld\n", (unsigned long)seen.si_addr, seen.si_code, wrote);
         if (sigsetjmp(out, 1) == 0)
             (void)*bad[i];
         else
-            printf("read %lx: code %d, write bit %ld\n", (unsigned long)seen.si_addr, seen.si_code, error >> 1 & 1);
+            printf("read %lx: code %d, write bit %ld\n", (unsigned long)seen.si_addr, seen.si_code, wrote);
     }
-    // A non-canonical address has no si_addr: it is a general protection fault.
-    if (sigsetjmp(out, 1) == 0)
-        *(volatile long *)0x8000000000000000 = 1;
-    else
-        printf("non-canonical: code %d address %lx\n", seen.si_code, (unsigned long)seen.si_addr);
     void (*nowhere)(void) = (void (*)(void))0x10;
     if (sigsetjmp(out, 1) == 0)
         nowhere();

@@ -46,6 +46,22 @@ int main(void) {
     };
     tid_clear = 1;
     shared = 0;
+#ifdef __aarch64__
+    register long number_of_call asm("x8") = SYS_clone3;
+    register long result asm("x0") = (long)&args;
+    register long a2 asm("x1") = sizeof args;
+    asm volatile("svc #0\n"
+                 "cbnz x0, 1f\n"
+                 "mov w9, #43\n"
+                 "str w9, %[shared]\n"
+                 "mov x0, #0\n"
+                 "mov x8, #93\n"
+                 "svc #0\n"
+                 "1:"
+                 : "+r"(result), [shared] "=m"(shared)
+                 : "r"(a2), "r"(number_of_call)
+                 : "x9", "memory");
+#else
     register long result asm("rax") = SYS_clone3;
     register void *a1 asm("rdi") = &args;
     register long a2 asm("rsi") = sizeof args;
@@ -60,6 +76,7 @@ int main(void) {
                  : "+r"(result), [shared] "=m"(shared)
                  : "r"(a1), "r"(a2)
                  : "rcx", "r11", "memory");
+#endif
     CHECK(result > 0);
     wait_cleared();
     SHOW(shared);

@@ -11,7 +11,7 @@ static void *work(void *argument) {
 
 int main(void) {
     for (int i = 0; i < 5; i++) {
-        size_t size = 16384UL << (2 * i);
+        size_t size = (size_t)LEAST_STACK << (2 * i);
         pthread_attr_t attr;
         pthread_attr_init(&attr);
         SHOW_ERROR(pthread_attr_setstacksize(&attr, size));
@@ -21,10 +21,11 @@ int main(void) {
         pthread_join(t, &result);
         SHOW((long)result);
     }
-    char *own = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_GROWSDOWN, -1, 0);
+    const size_t size = 4 * LEAST_STACK;
+    char *own = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_GROWSDOWN, -1, 0);
     pthread_attr_t attr;
     pthread_attr_init(&attr);
-    SHOW_ERROR(pthread_attr_setstack(&attr, own, 65536));
+    SHOW_ERROR(pthread_attr_setstack(&attr, own, size));
     pthread_t t;
     void *result;
     SHOW_ERROR(pthread_create(&t, &attr, work, (void *)10));

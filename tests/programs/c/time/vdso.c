@@ -1,6 +1,7 @@
 // The vDSO has the functions libc looks for, they run without faults, and agree with the system calls.
 #include "t.h"
 #include <elf.h>
+#include <sched.h>
 #include <sys/auxv.h>
 #include <sys/time.h>
 
@@ -49,11 +50,22 @@ static void *find(const char *name) {
 }
 
 int main(void) {
+#ifdef __aarch64__
+    // Linux's has no more than these, with other names.
+    int (*clock_get)(clockid_t, struct timespec *) = (int (*)(clockid_t, struct timespec *))find("__kernel_clock_gettime");
+    int (*day)(struct timeval *, void *) = (int (*)(struct timeval *, void *))find("__kernel_gettimeofday");
+    int (*resolution)(clockid_t, struct timespec *) = (int (*)(clockid_t, struct timespec *))find("__kernel_clock_getres");
+    NEED(find("__kernel_rt_sigreturn"));
+    time_t (*seconds)(time_t *) = time;
+    int (*cpu)(unsigned *, unsigned *, void *) = (int (*)(unsigned *, unsigned *, void *))getcpu;
+#else
     int (*clock_get)(clockid_t, struct timespec *) = (int (*)(clockid_t, struct timespec *))find("__vdso_clock_gettime");
     int (*day)(struct timeval *, void *) = (int (*)(struct timeval *, void *))find("__vdso_gettimeofday");
     time_t (*seconds)(time_t *) = (time_t(*)(time_t *))find("__vdso_time");
     int (*cpu)(unsigned *, unsigned *, void *) = (int (*)(unsigned *, unsigned *, void *))find("__vdso_getcpu");
-    NEED(clock_get && day && seconds && cpu);
+    int (*resolution)(clockid_t, struct timespec *) = (int (*)(clockid_t, struct timespec *))find("__vdso_clock_getres");
+#endif
+    NEED(resolution && clock_get && day && seconds && cpu);
     clockid_t clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME};
     int bad = 0;
     for (int i = 0; i < 5; i++)
@@ -70,6 +82,14 @@ int main(void) {
     struct timeval tv;
     SHOW(day(&tv, NULL));
     CHECK(labs(seconds(NULL) - tv.tv_sec) <= 1);
+    struct timespec length, same;
+    SHOW(resolution(CLOCK_MONOTONIC, &length));
+    CHECK(syscall(SYS_clock_getres, CLOCK_MONOTONIC, &same) == 0 && length.tv_nsec == same.tv_nsec && length.tv_sec == same.tv_sec);
+    SHOW(resolution(CLOCK_PROCESS_CPUTIME_ID, NULL));
+    // Clocks that are system calls behind it, and one that does not exist.
+    SHOW(clock_get(CLOCK_THREAD_CPUTIME_ID, &length));
+    SHOW(clock_get(CLOCK_MONOTONIC_RAW, &length));
+    CHECK(clock_get(99, &length) != 0);
     unsigned c = 99;
     SHOW(cpu(&c, NULL, NULL));
     CHECK(c < (unsigned)sysconf(_SC_NPROCESSORS_CONF));

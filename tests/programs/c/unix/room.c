@@ -25,7 +25,8 @@ static void fill(const char *name, int kind) {
         printf("%d received: %d\n", part, waiting(s[0]));
         while (recv(s[1], bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
         }
-        printf("all received: %d, %d\n", waiting(s[0]), (int)send(s[0], "x", 1, MSG_DONTWAIT));
+        int none = waiting(s[0]), again = send(s[0], "x", 1, MSG_DONTWAIT);
+        printf("all received: %d, then %d: %d\n", none, again, waiting(s[0]));
         close(s[0]), close(s[1]);
     }
 }
