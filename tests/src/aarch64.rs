@@ -78,11 +78,16 @@ pub fn root() -> Result<PathBuf, String> {
 /// # Errors
 /// The same.
 pub fn root_of(source: &Source) -> Result<PathBuf, String> {
-    static ROOTS: [OnceLock<Result<PathBuf, String>>; 2] = [const { OnceLock::new() }; 2];
+    static TREE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     match source {
-        Source::Installed { .. } => ROOTS[1].get_or_init(|| tree("arm64-tools", &TOOLS)).clone(),
-        _ => ROOTS[0].get_or_init(|| tree("arm64-libraries", &LIBRARIES)).clone(),
+        Source::Installed { .. } => TREE.get_or_init(|| tree("arm64-tools", &TOOLS)).clone(),
+        _ => libraries(),
     }
+}
+
+fn libraries() -> Result<PathBuf, String> {
+    static TREE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    TREE.get_or_init(|| tree("arm64-libraries", &LIBRARIES)).clone()
 }
 
 /// What has gcc compile against musl: Debian's file, with its paths led into the tree.
@@ -93,7 +98,7 @@ pub fn musl_specs() -> Result<PathBuf, String> {
     static SPECS: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     SPECS
         .get_or_init(|| {
-            let root = tree("arm64-libraries", &LIBRARIES)?;
+            let root = libraries()?;
             let name = |e: std::io::Error| format!("{}: {e}", root.display());
             let specs =
                 fs::read_to_string(root.join("usr/lib/aarch64-linux-musl/musl-gcc.specs")).map_err(name)?;

@@ -239,13 +239,16 @@ fn go_for(source: &Path, target: Target) -> Result<PathBuf, String> {
     let folder = source.parent().and_then(Path::file_name).expect("a program lies in a folder");
     let output = target.folder().join("go").join(folder).join(name);
     if !is_newer(&output, &[source]) {
-        let mut command = Command::new("go");
-        command.args(["build", "-o"]).arg(prepare(&output)?).arg(source);
-        command.env("GO111MODULE", "off").env("GOFLAGS", "").env("GOCACHE", paths::work().join("go-cache"));
-        if target == Target::Aarch64 {
-            command.env("GOARCH", "arm64");
-        }
-        run(&mut command)?;
+        make(&output, |to| {
+            let mut command = Command::new("go");
+            command.args(["build", "-o"]).arg(to).arg(source);
+            command.env("GO111MODULE", "off").env("GOFLAGS", "");
+            command.env("GOCACHE", paths::work().join("go-cache"));
+            if target == Target::Aarch64 {
+                command.env("GOARCH", "arm64");
+            }
+            command
+        })?;
     }
     Ok(output)
 }
@@ -259,7 +262,8 @@ fn prepare(output: &Path) -> Result<&Path, String> {
 /// Has a command make a file under another name first: other tests may be using the file, or be making it, too.
 fn make(output: &Path, command: impl FnOnce(&Path) -> Command) -> Result<(), String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let new = output.with_extension(format!("new{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let new = output.with_extension(format!("new-{}-{number}", std::process::id()));
     prepare(output)?;
     run(&mut command(&new))?;
     fs::rename(&new, output).map_err(|e| format!("{}: {e}", output.display()))

@@ -42,8 +42,13 @@ pub fn environment(program: &Program) -> Vec<(String, String)> {
 /// If it can't be built or started.
 pub fn run(program: &Program) -> Result<Outcome, String> {
     let file = build::build(program)?;
+    // Another runner may be at the same program: they would share its files and its ports.
+    let data = data_folder(program);
+    let folder = data.parent().expect("it lies in a folder");
+    fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let lock = fs::File::create(folder.join("lock")).map_err(|e| e.to_string())?;
+    lock.lock().map_err(|e| format!("{}: {e}", folder.display()))?;
     if program.data {
-        let data = data_folder(program);
         let _ = fs::remove_dir_all(&data);
         paths::copy_tree(paths::data(), &data);
         if let Some(library) = build::plugin(program, build::Target::Host)? {

@@ -31,7 +31,10 @@ pub fn work() -> PathBuf {
 pub fn data() -> &'static Path {
     static DATA: OnceLock<PathBuf> = OnceLock::new();
     DATA.get_or_init(|| {
-        let to = work().join("data");
+        // Of this runner's own: others may run beside it.
+        let runner = env::current_exe().ok();
+        let runner = runner.as_deref().and_then(Path::file_stem).unwrap_or_default();
+        let to = work().join("data").join(runner);
         let _ = fs::remove_dir_all(&to);
         copy_tree(&programs().join("data"), &to);
         fs::write(to.join("pages.bin"), pattern(PAGES_LENGTH)).expect("pages.bin can be written");
