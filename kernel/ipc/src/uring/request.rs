@@ -7,6 +7,7 @@ use coracle_core::fs::file::OpenFile;
 use coracle_core::ipc::poll::{Events, Observer};
 use coracle_core::lock::Mutex;
 use coracle_core::mm::user_buf::KeptPieces;
+use coracle_core::net::socket::SocketAddress;
 use coracle_core::time::clock;
 use coracle_core::time::interval::IntervalTimer;
 use coracle_core::time::timer::Timed;
@@ -50,10 +51,12 @@ pub mod mark {
     pub const WOKEN: u32 = 16;
 }
 
-/// A vector that a request was given by its address, and the header of a message that had it.
+/// What a request was given by its address: a vector and the header of a message that had it, or where bytes are sent.
 pub struct Kept {
     /// The vector.
     pub pieces: KeptPieces,
+    /// The address that bytes are sent to.
+    pub to: Option<SocketAddress>,
     /// The words of a `struct msghdr`, and where it is.
     pub header: Option<(usize, [u64; HEADER_WORDS])>,
 }

@@ -16,4 +16,6 @@ pub(crate) use connection::{accept_from, connect_to};
 pub(crate) use message::KeptMessage;
 pub use message::{recvmmsg, recvmsg, sendmmsg, sendmsg};
 pub use options::{getsockopt, setsockopt};
-pub(crate) use requests::{connected, is_stream, may_send_zero_copy, receive_bytes, send_bytes, shut};
+pub(crate) use requests::{
+    connected, destination, is_stream, may_send_zero_copy, receive_bytes, send_bytes, shut,
+};

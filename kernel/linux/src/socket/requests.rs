@@ -4,19 +4,23 @@ use super::object::socket_of;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::file::OpenFile;
 use coracle_core::mm::user_buf::UserBuf;
+use coracle_core::net::socket::SocketAddress;
 use coracle_net::options::{SOL_SOCKET, SOL_TCP, SOL_UDP};
 use linux_raw_sys::net as n;
 
-/// Sends bytes, without waiting if `flags` say so (MSG_DONTWAIT), to the address of `len` bytes at `addr` (0: none). No SIGPIPE.
+/// The address of `len` bytes at `addr` that a send is to go to. ENOTSOCK, EFAULT, EINVAL.
+pub(crate) fn destination(file: &OpenFile, addr: usize, len: i32) -> Result<Option<SocketAddress>, Errno> {
+    read_destination(socket_of(file)?, addr, len)
+}
+
+/// Sends bytes, without waiting if `flags` say so (MSG_DONTWAIT), to that address. No SIGPIPE.
 pub(crate) fn send_bytes(
     file: &OpenFile,
     src: &mut UserBuf,
-    (addr, len): (usize, i32),
+    to: Option<&SocketAddress>,
     flags: u32,
 ) -> SysResult {
-    let socket = socket_of(file)?;
-    let to = if addr == 0 { None } else { read_destination(socket, addr, len)? };
-    socket.send(src, to.as_ref(), flags, None)
+    socket_of(file)?.send(src, to, flags, None)
 }
 
 /// Receives bytes, without waiting if `flags` say so (MSG_DONTWAIT).

@@ -140,7 +140,7 @@ pub fn named_file(thread: &Thread, ring: &Ring, fd: i32, fixed: bool) -> Result<
 }
 
 /// Looks its file up, once.
-fn file_of(thread: &Thread, request: &Request) -> Result<Arc<OpenFile>, Errno> {
+pub fn file_of(thread: &Thread, request: &Request) -> Result<Arc<OpenFile>, Errno> {
     if let Some(open) = request.open() {
         return Ok(open);
     }

@@ -75,7 +75,7 @@ pub fn run(thread: &Arc<Thread>, request: &Arc<Request>, on_worker: bool) {
         && !request.has_mark(mark::PUNTED)
         && !operation::never_waits(&request.entry)
     {
-        if let Err(error) = transfer::keep(request) {
+        if let Err(error) = transfer::keep(thread, request) {
             return ring.finish(request, number(Err(error)), 0, true);
         }
         return punt(thread, request);

@@ -1,6 +1,6 @@
 //! Requests that move bytes, or make connections.
 use super::buffers::{self, Taken};
-use super::operation::{check_buffer, placed};
+use super::operation::{check_buffer, file_of, placed};
 use super::run::{Outcome, limit, number};
 use super::worker;
 use crate::call::Call;
@@ -13,6 +13,7 @@ use coracle_core::fs::notify;
 use coracle_core::ipc::poll::Events;
 use coracle_core::mm::user::Access;
 use coracle_core::mm::user_buf::{KeptPieces, MAX_PIECES, UserBuf};
+use coracle_core::net::socket::SocketAddress;
 use coracle_core::task::thread::Thread;
 use coracle_fallible::{try_arc, try_box};
 use coracle_hal::sync::atomic::Ordering::SeqCst;
@@ -57,20 +58,49 @@ fn kept(request: &Request, is_message: bool) -> Result<Arc<Kept>, Errno> {
     let (address, count) = (request.entry.address as usize, request.entry.len as usize);
     let kept = if is_message {
         let (words, pieces) = KeptMessage::read(address)?;
-        Kept { pieces, header: Some((address, words)) }
+        Kept { pieces, header: Some((address, words)), to: None }
     } else if count > MAX_PIECES {
         return Err(Errno::INVAL);
     } else {
-        Kept { pieces: KeptPieces::read(address, count)?, header: None }
+        Kept { pieces: KeptPieces::read(address, count)?, header: None, to: None }
     };
     let kept = try_arc(kept)?;
     *request.kept.lock() = Some(kept.clone());
     Ok(kept)
 }
 
-/// Keeps what a request was given by address, before it is left to a worker.
-pub fn keep(request: &Request) -> Result<(), Errno> {
+/// Where a send goes that names an address: kept since it was first tried, or else what is there now. EFAULT, EINVAL, ENOMEM.
+fn destination(request: &Request, open: &OpenFile) -> Result<Option<SocketAddress>, Errno> {
+    let entry = &request.entry;
+    // No lock is held, because the program's memory is looked at.
+    let kept = request.kept.lock().clone();
+    match kept {
+        Some(kept) => Ok(kept.to.clone()),
+        None if entry.offset == 0 => Ok(None),
+        None => socket::destination(open, entry.offset as usize, i32::from(entry.file_index as u16)),
+    }
+}
+
+/// Keeps that, before the send waits.
+fn keep_destination(request: &Request, open: &OpenFile) -> Result<(), Errno> {
+    if request.entry.offset == 0 || request.kept.lock().is_some() {
+        return Ok(());
+    }
+    let to = destination(request, open)?;
+    let kept = try_arc(Kept { pieces: KeptPieces::read(0, 0)?, header: None, to })?;
+    *request.kept.lock() = Some(kept);
+    Ok(())
+}
+
+/// Keeps what a request was given by address, before it is left to a worker. An error in what only its file could tell is left to its
+/// first try.
+pub fn keep(thread: &Thread, request: &Request) -> Result<(), Errno> {
     let is = |operation: op| request.entry.opcode == operation as u8;
+    if (is(op::IORING_OP_SEND) || is(op::IORING_OP_SEND_ZC))
+        && let Ok(open) = file_of(thread, request)
+    {
+        return keep_destination(request, &open);
+    }
     let is_message = is(op::IORING_OP_SENDMSG) || is(op::IORING_OP_SENDMSG_ZC) || is(op::IORING_OP_RECVMSG);
     if is_message || is(op::IORING_OP_READV) || is(op::IORING_OP_WRITEV) {
         kept(request, is_message)?;
@@ -299,8 +329,8 @@ pub fn send_or_receive(
             },
             (_, Some(message)) => message.receive(call, open, flags, &mut message.pieces().buffer()),
             (true, None) => rest.and_then(|mut src| {
-                let to = (entry.offset as usize, i32::from(entry.file_index as u16));
-                socket::send_bytes(open, &mut src, to, flags)
+                let to = destination(request, open)?;
+                socket::send_bytes(open, &mut src, to.as_ref(), flags)
             }),
             (_, None) => rest.and_then(|mut dst| socket::receive_bytes(open, &mut dst, flags)),
         };
@@ -308,6 +338,12 @@ pub fn send_or_receive(
         match result {
             Err(Errno::AGAIN) if !is_nowait => {
                 taken.put_back(request);
+                if sends
+                    && !is_message
+                    && let Err(error) = keep_destination(request, open)
+                {
+                    return Outcome::of(Err(error));
+                }
                 return wait_for(open, events, may_wait);
             }
             Ok(more @ 1..) if wants_all && moved as usize + more < taken.len as usize => {

@@ -154,6 +154,18 @@ static void zero_copy(void) {
     got(server);
     ring_bytes(&r, IORING_OP_SEND_ZC, client, text, 7, 0, 2);
     sent(&r, "without");
+    // The address is looked at when it is submitted.
+    for (int i = 0; i < 2; i++) {
+        struct sockaddr_in passing = to;
+        sqe = ring_bytes(&r, i ? IORING_OP_SEND : IORING_OP_SEND_ZC, client, text, 7, 0, 20 + i);
+        sqe->addr2 = (uintptr_t)&passing, sqe->addr_len = sizeof passing, sqe->flags = IOSQE_ASYNC;
+        NEED(ring_submit(&r, 0) == 1);
+        memset(&passing, 0, sizeof passing);
+        ring_print("passing address", ring_take(&r));
+        if (i == 0)
+            CHECK(ring_take(&r).flags & IORING_CQE_F_NOTIF);
+        got(server);
+    }
     NEED(connect(client, (void *)&to, sizeof to) == 0);
     ring_bytes(&r, IORING_OP_SEND_ZC, client, text, sizeof text - 1, 0, 3)->ioprio = IORING_RECVSEND_POLL_FIRST;
     sent(&r, "connected");
