@@ -65,10 +65,10 @@ pub trait Walker {
     fn target(&mut self, link: &Self::Node) -> Result<Target<Self::Node>, Self::Error>;
     /// Goes into a directory.
     fn enter(&mut self, directory: Self::Node);
-    /// Goes to the root.
-    fn enter_root(&mut self);
+    /// Goes to the root, by the path itself or by that of a link.
+    fn enter_root(&mut self, by_link: bool) -> Result<(), Self::Error>;
     /// Moves to `..`. In the top directory it returns false instead.
-    fn enter_parent(&mut self) -> bool;
+    fn enter_parent(&mut self) -> Result<bool, Self::Error>;
 }
 
 /// Whether a link at the end of the path is followed.
@@ -167,7 +167,7 @@ fn walk<'p, W: Walker>(
         if limits.beneath {
             return Err(PathError::Escapes.into());
         }
-        walker.enter_root();
+        walker.enter_root(*links != 0)?;
     }
     loop {
         rest = skip_slashes(rest);
@@ -182,7 +182,7 @@ fn walk<'p, W: Walker>(
             return Err(PathError::NameTooLong.into());
         }
         if name == b"." || name == b".." {
-            if name.len() == 2 && !walker.enter_parent() && limits.beneath {
+            if name.len() == 2 && !walker.enter_parent()? && limits.beneath {
                 return Err(PathError::Escapes.into());
             }
             if last {
@@ -292,15 +292,16 @@ mod tests {
         fn enter(&mut self, directory: String) {
             self.path = directory;
         }
-        fn enter_root(&mut self) {
+        fn enter_root(&mut self, _by_link: bool) -> Result<(), PathError> {
             self.path = String::new();
+            Ok(())
         }
-        fn enter_parent(&mut self) -> bool {
+        fn enter_parent(&mut self) -> Result<bool, PathError> {
             if self.path == self.top {
-                return false;
+                return Ok(false);
             }
             self.path = self.path.rsplit_once('/').map(|(parent, _)| parent.to_string()).unwrap_or_default();
-            true
+            Ok(true)
         }
     }
 

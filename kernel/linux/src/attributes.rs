@@ -109,10 +109,11 @@ fn write_statfs(addr: usize, path: &Path) -> SysResult {
 /// f_flags: ST_RDONLY, ST_NOSUID, ST_NODEV and ST_NOEXEC have the values of mount(2), the others have their own.
 fn statfs_flags(path: &Path) -> u64 {
     const SAME: MountFlags = MountFlags::NO_SUID.union(MountFlags::NO_DEVICES).union(MountFlags::NO_EXEC);
-    const OTHERS: [(MountFlags, u32); 3] = [
+    const OTHERS: [(MountFlags, u32); 4] = [
         (MountFlags::NO_ATIME, 0x400),
         (MountFlags::NO_DIRECTORY_ATIME, 0x800),
         (MountFlags::RELATIVE_ATIME, 0x1000),
+        (MountFlags::NO_LINKS, 0x2000),
     ];
     let flags = path.mount.flags();
     let others = OTHERS.into_iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, bit)| bit);

@@ -30,7 +30,8 @@ const ATTRIBUTES: u32 = MOUNT_ATTR_RDONLY
     | MOUNT_ATTR_NODEV
     | MOUNT_ATTR_NOEXEC
     | TIMES
-    | MOUNT_ATTR_NODIRATIME;
+    | MOUNT_ATTR_NODIRATIME
+    | MOUNT_ATTR_NOSYMFOLLOW;
 
 /// How far a context is.
 enum Stage {
@@ -251,12 +252,13 @@ fn change(context: &Context) -> SysResult {
 
 /// The flags of a mount for attributes. EINVAL for unknown ones.
 fn flags_of(attributes: u32) -> Result<MountFlags, Errno> {
-    const NAMES: [(u32, MountFlags); 5] = [
+    const NAMES: [(u32, MountFlags); 6] = [
         (MOUNT_ATTR_RDONLY, MountFlags::READ_ONLY),
         (MOUNT_ATTR_NOSUID, MountFlags::NO_SUID),
         (MOUNT_ATTR_NODEV, MountFlags::NO_DEVICES),
         (MOUNT_ATTR_NOEXEC, MountFlags::NO_EXEC),
         (MOUNT_ATTR_NODIRATIME, MountFlags::NO_DIRECTORY_ATIME),
+        (MOUNT_ATTR_NOSYMFOLLOW, MountFlags::NO_LINKS),
     ];
     if attributes & !ATTRIBUTES != 0 {
         return Err(Errno::INVAL);
@@ -393,13 +395,8 @@ pub fn mount_setattr(call: &Call) -> SysResult {
     }
     check_mounter(call)?;
     let [set, clear, propagation, _]: [u64; 4] = user::read_words(call.usize(3))?;
-    for at in (MOUNT_ATTR_SIZE_VER0 as usize..size).step_by(8) {
-        let mut rest = [0; 8];
-        user::read(&mut rest[..(size - at).min(8)], call.usize(3) + at)?;
-        if rest != [0; 8] {
-            return Err(Errno::TOOBIG);
-        }
-    }
+    let known = MOUNT_ATTR_SIZE_VER0 as usize;
+    user::check_zero(call.usize(3) + known, size - known)?;
     if set == 0 && clear == 0 && propagation == 0 {
         return Ok(0);
     }

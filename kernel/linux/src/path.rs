@@ -269,9 +269,16 @@ pub fn remove_entry(mut found: Resolved, path: &[u8], is_directory: bool) -> Sys
         Some(Node::File(_)) => access::check_add(&found.directory)?,
         None => return Err(Errno::NOENT),
     }
+    if is_covered(&found) {
+        return Err(Errno::BUSY);
+    }
     found.directory.inode.remove(&found.name, is_directory)?;
     notify::removed(&found.directory, &found.name, found.node.take());
     Ok(0)
+}
+/// Whether something is mounted on what was found, which neither goes nor moves then.
+fn is_covered(found: &Resolved) -> bool {
+    matches!(&found.node, Some(Node::Path(path)) if !Arc::ptr_eq(&path.mount, &found.directory.mount))
 }
 /// unlink(2).
 pub fn unlink(call: &Call) -> SysResult {
@@ -308,8 +315,7 @@ fn do_rename(call: &Call, from: (i32, usize), to: (i32, usize), flags: u32) -> S
     if target.slash && !moved.inode.is_directory() {
         return Err(Errno::NOTDIR);
     }
-    let covered = |node: &Option<Node>, directory: &Path| matches!(node, Some(Node::Path(path)) if !Arc::ptr_eq(&path.mount, &directory.mount));
-    if covered(&source.node, &source.directory) || covered(&target.node, &target.directory) {
+    if is_covered(&source) || is_covered(&target) {
         return Err(Errno::BUSY);
     }
     access::check_remove(&source.directory, &*moved.inode)?;

@@ -72,6 +72,18 @@ static void refused(void) {
 }
 
 // All kinds of changes.
+// What something is mounted on does not go.
+static void covered(void) {
+    NEED(mkdir("under", 0755) == 0 && mkdir("over", 0755) == 0);
+    put("under_file", 10, 0);
+    NEED(mount("over", "under", NULL, MS_BIND, NULL) == 0 && mount("under_file", "under_file", NULL, MS_BIND, NULL) == 0);
+    CHECK(rmdir("under") == -1 && errno == EBUSY);
+    CHECK(unlink("under_file") == -1 && errno == EBUSY);
+    CHECK(rename("under", "elsewhere") == -1 && errno == EBUSY);
+    NEED(umount("under") == 0 && umount("under_file") == 0);
+    CHECK(rmdir("under") == 0 && rmdir("over") == 0 && unlink("under_file") == 0);
+}
+
 static void change(void) {
     mount_volume(0);
     check("made/by/host", 5000, 0);
@@ -122,6 +134,7 @@ static void change(void) {
         snprintf(name, sizeof name, "many/%s%d", i % 2 ? "a-name-that-is-not-short-" : "n", i);
         put(name, i, i);
     }
+    covered();
     puts("changed");
 }
 

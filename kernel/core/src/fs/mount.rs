@@ -50,6 +50,8 @@ bitflags::bitflags! {
         const NO_DEVICES = abi::MS_NODEV;
         /// Programs can't be executed.
         const NO_EXEC = abi::MS_NOEXEC;
+        /// Symbolic links are not followed.
+        const NO_LINKS = abi::MS_NOSYMFOLLOW;
         /// How times of access are kept.
         const NO_ATIME = abi::MS_NOATIME;
         #[allow(missing_docs)]
@@ -60,6 +62,9 @@ bitflags::bitflags! {
 }
 
 impl MountFlags {
+    /// How times of access are kept.
+    const TIMES: MountFlags =
+        MountFlags::NO_ATIME.union(MountFlags::NO_DIRECTORY_ATIME).union(MountFlags::RELATIVE_ATIME);
     /// Those that mount(2) is asked for; times of access are relative unless it says otherwise.
     pub fn new(flags: u32) -> MountFlags {
         let mut own = MountFlags::from_bits_truncate(flags) - MountFlags::RELATIVE_ATIME;
@@ -86,7 +91,7 @@ impl MountFlags {
     }
     /// The times of access as `other` keeps them, if `flags` of mount(2) say nothing of them (MS_REMOUNT).
     pub fn with_times_of(self, other: MountFlags, flags: u32) -> MountFlags {
-        let times = MountFlags::NO_ATIME | MountFlags::NO_DIRECTORY_ATIME | MountFlags::RELATIVE_ATIME;
+        let times = MountFlags::TIMES;
         let said = abi::MS_NOATIME | abi::MS_NODIRATIME | abi::MS_RELATIME | abi::MS_STRICTATIME;
         if flags & said == 0 { (self - times) | (other & times) } else { self }
     }
@@ -194,10 +199,16 @@ impl Mount {
     pub(super) fn is_locked(&self) -> bool {
         self.locked.load(Ordering::SeqCst) & LOCKED != 0
     }
-    /// EPERM for flags without those that are locked.
+    /// EPERM for flags without those that are locked, and for other times of access if these are.
     pub fn check_locked(&self, flags: MountFlags) -> Result<(), Errno> {
-        let locked = MountFlags::from_bits_truncate(self.locked.load(Ordering::SeqCst));
-        if flags.contains(locked) { Ok(()) } else { Err(Errno::PERM) }
+        let locked = self.locked.load(Ordering::SeqCst);
+        let changes_times = !((flags ^ self.flags()) & MountFlags::TIMES).is_empty();
+        if !flags.contains(MountFlags::from_bits_truncate(locked))
+            || locked & TIMES_LOCKED != 0 && changes_times
+        {
+            return Err(Errno::PERM);
+        }
+        Ok(())
     }
     /// What may not be done through it.
     pub fn flags(&self) -> MountFlags {
@@ -223,6 +234,8 @@ impl Mount {
             self.flags.store(old, Ordering::SeqCst);
             return Err(Errno::BUSY);
         }
+        // Remembered paths may lead through links.
+        names_changed();
         Ok(())
     }
     /// Changes the flags of this mount, and whether its file system is read-only (MS_REMOUNT). EBUSY as above.
@@ -234,18 +247,20 @@ impl Mount {
             return Err(Errno::BUSY);
         }
         self.flags.store(flags.bits(), Ordering::SeqCst);
+        names_changed();
         Ok(())
     }
 }
 
 /// Flags and their names, in the order in which Linux shows them.
-const FLAG_NAMES: [(MountFlags, &str); 6] = [
+const FLAG_NAMES: [(MountFlags, &str); 7] = [
     (MountFlags::NO_SUID, "nosuid"),
     (MountFlags::NO_DEVICES, "nodev"),
     (MountFlags::NO_EXEC, "noexec"),
     (MountFlags::NO_ATIME, "noatime"),
     (MountFlags::NO_DIRECTORY_ATIME, "nodiratime"),
     (MountFlags::RELATIVE_ATIME, "relatime"),
+    (MountFlags::NO_LINKS, "nosymfollow"),
 ];
 
 /// See [`Mount::options`].
@@ -415,6 +430,8 @@ pub fn unmount(path: Path, detach: bool) -> Result<(), Errno> {
 
 /// In [`Mount::locked`]: it may not be taken away.
 pub(super) const LOCKED: u32 = 1 << 31;
+/// In it: times of access are kept as they are (MNT_LOCK_ATIME).
+pub(super) const TIMES_LOCKED: u32 = 1 << 30;
 
 /// All mounts, the root first. ENOMEM.
 pub fn all() -> Result<Vec<Arc<Mount>>, NoMemory> {

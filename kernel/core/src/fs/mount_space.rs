@@ -3,7 +3,8 @@
 //! All mounts are in one list, and each says which namespace it belongs to: what covers a directory is looked for by the mount that the
 //! directory was reached through, so a walk needs to know of no namespace.
 use super::mount::{
-    self, FileSystem, LOCKED, MOUNTS, Mount, MountFlags, NewMount, Path, Place, attach, check_there, take_off,
+    self, FileSystem, LOCKED, MOUNTS, Mount, MountFlags, NewMount, Path, Place, TIMES_LOCKED, attach,
+    check_there, take_off,
 };
 use super::path_cache::{self, names_changed};
 use crate::errno::Errno;
@@ -98,7 +99,7 @@ fn copy_of(mount: &Arc<Mount>, space: u32, locks: bool) -> Result<Arc<Mount>, No
         },
         space,
     )?;
-    let locked = if locks { (flags & KEPT).bits() } else { 0 };
+    let locked = if locks { (flags & KEPT).bits() | TIMES_LOCKED } else { 0 };
     copy.locked.store(mount.locked.load(SeqCst) | locked, SeqCst);
     Ok(copy)
 }

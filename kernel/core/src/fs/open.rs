@@ -10,10 +10,11 @@ use super::walk::{self, Bounds, Follow, Node};
 use crate::errno::Errno;
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
+use coracle_hal::sync::atomic::Ordering;
 use core::any::Any;
 use linux_raw_sys::general::{
     O_ACCMODE, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_NOCTTY, O_NOFOLLOW, O_PATH, O_RDONLY,
-    O_TMPFILE, O_TRUNC, O_WRONLY, S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, stat as Stat,
+    O_TMPFILE, O_TRUNC, S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, stat as Stat,
 };
 
 /// Flags that matter while opening only, and are not kept with the description.
@@ -97,7 +98,7 @@ pub fn open(
     if kind == S_IFLNK && flags & (O_PATH | O_DIRECTORY) == 0 {
         return Err(Errno::LOOP);
     }
-    if kind == S_IFDIR && (writes || creates) {
+    if kind == S_IFDIR && (writes || creates || flags & O_TRUNC != 0) {
         return Err(Errno::ISDIR);
     }
     if flags & O_DIRECTORY != 0 && kind != S_IFDIR {
@@ -214,7 +215,10 @@ fn open_nameless(
     let inode: Arc<dyn Inode> = directory.inode.create_nameless(mode & !context.umask())?;
     give_to_caller(&inode)?;
     let place = Place { path: Path { mount: directory.mount, inode }, name: None };
-    open_place(place, flags & !(TMPFILE_BIT | O_DIRECTORY) | (flags & O_WRONLY), false)
+    let open = open_place(place, flags & !O_TMPFILE, false)?;
+    // F_GETFL has the flags as they were given.
+    open.flags.fetch_or(O_TMPFILE, Ordering::Relaxed);
+    Ok(open)
 }
 
 /// The permission bits for executing a file.

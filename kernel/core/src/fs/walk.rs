@@ -3,7 +3,7 @@ use super::access;
 use super::context::FsContext;
 use super::file::File;
 use super::inode::{Inode, Link};
-use super::mount::{Mount, Path, Place};
+use super::mount::{Mount, MountFlags, Path, Place};
 use super::path_cache;
 use crate::errno::Errno;
 use alloc::borrow::Cow;
@@ -108,11 +108,14 @@ impl Walker for Walk<'_> {
         Ok(Some((Entry::Elsewhere(path), step)))
     }
     fn target(&mut self, link: &Entry) -> Result<Target<Entry>, Errno> {
-        let inode = match link {
-            Entry::Here(inode) => inode,
-            Entry::Elsewhere(path) => &path.inode,
+        let (mount, inode) = match link {
+            Entry::Here(inode) => (&self.at.mount, inode),
+            Entry::Elsewhere(path) => (&path.mount, &path.inode),
             Entry::File(_) => return Err(Errno::INVAL),
         };
+        if mount.flags().contains(MountFlags::NO_LINKS) {
+            return Err(Errno::LOOP);
+        }
         Ok(match inode.link()? {
             Link::Path(target) => Target::Path(target),
             Link::Place(path) => {
@@ -131,13 +134,19 @@ impl Walker for Walk<'_> {
             Entry::File(_) => {}
         }
     }
-    fn enter_root(&mut self) {
-        self.at = match &self.top {
+    fn enter_root(&mut self, by_link: bool) -> Result<(), Errno> {
+        let root = match &self.top {
             Some(top) if !self.beneath => top.clone(),
             _ => self.context.root(),
         };
+        // An absolute path starts at the root, whatever mount that is on; an absolute link must lead nowhere else.
+        if by_link {
+            self.check_mount(&root.mount)?;
+        }
+        self.at = root;
+        Ok(())
     }
-    fn enter_parent(&mut self) -> bool {
+    fn enter_parent(&mut self) -> Result<bool, Errno> {
         // Going up is looking up `..`.
         self.denied |= access::check(&*self.at.inode, access::EXECUTE).is_err();
         self.lasting &= access::everybody_searches(&*self.at.inode);
@@ -146,9 +155,11 @@ impl Walker for Walk<'_> {
             None => self.at.same(&self.context.root()),
         };
         if !at_top {
-            self.at = self.at.parent();
+            let parent = self.at.parent();
+            self.check_mount(&parent.mount)?;
+            self.at = parent;
         }
-        !at_top
+        Ok(!at_top)
     }
 }
 

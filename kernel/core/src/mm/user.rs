@@ -105,6 +105,19 @@ pub fn read_words<const N: usize>(addr: usize) -> Result<[u64; N], Errno> {
     }
 }
 
+/// Looks at what a longer structure than is known has behind the known part: E2BIG unless all of it is 0, as Linux's
+/// `copy_struct_from_user`; EFAULT.
+pub fn check_zero(from: usize, len: usize) -> Result<(), Errno> {
+    for at in (0..len).step_by(8) {
+        let mut rest = [0; 8];
+        read(&mut rest[..(len - at).min(8)], from.wrapping_add(at))?;
+        if rest != [0; 8] {
+            return Err(Errno::TOOBIG);
+        }
+    }
+    Ok(())
+}
+
 /// Writes 64-bit words; EFAULT.
 #[inline]
 pub fn write_words(addr: usize, words: &[u64]) -> Result<(), Errno> {

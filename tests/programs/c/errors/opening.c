@@ -33,6 +33,18 @@ int main(void) {
     SHOW(open_as("a", O_CREAT, RESOLVE_CACHED));
     SHOW(open_as("a", O_TRUNC | O_RDWR, RESOLVE_CACHED));
     SHOW(open_as("d", O_TMPFILE | O_RDWR, RESOLVE_CACHED));
+    puts("other mounts");
+    int here = directory;
+    directory = open("/proc", O_RDONLY | O_DIRECTORY);
+    NEED(directory >= 0);
+    SHOW(open_as("..", O_PATH, 0));
+    SHOW(open_as("..", O_PATH, RESOLVE_NO_XDEV));
+    SHOW(open_as("self/../..", O_PATH, RESOLVE_NO_XDEV));
+    SHOW(open_as("self/../version", O_RDONLY, RESOLVE_NO_XDEV));
+    SHOW(open_as("/", O_PATH, RESOLVE_NO_XDEV));
+    SHOW(open_as("/proc", O_PATH, RESOLVE_NO_XDEV));
+    close(directory);
+    directory = here;
     puts("empty paths");
     SHOW(openat(file, "", O_RDONLY));
     SHOW(mkdirat(file, "", 0755));

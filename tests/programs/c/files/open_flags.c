@@ -37,6 +37,8 @@ int main(void) {
     SHOW(fstat(path, &st));
     int tmp = open(".", O_TMPFILE | O_RDWR, 0600);
     CHECK(tmp >= 0 && write(tmp, "t", 1) == 1);
+    SHOW((fcntl(tmp, F_GETFL) & O_TMPFILE) == O_TMPFILE);
+    SHOW(open("d", O_RDONLY | O_TRUNC));
     SHOW(openat(AT_FDCWD, "a", O_RDONLY) >= 0);
     int dir = open("d", O_RDONLY | O_DIRECTORY);
     SHOW(openat(dir, "inside", O_CREAT | O_WRONLY, 0600) >= 0);

@@ -1,6 +1,7 @@
 // fsopen, fsconfig, fsmount, fspick, open_tree, move_mount and mount_setattr: mounting step by step, in a namespace of one's own.
 #include "t.h"
 #include <linux/mount.h>
+#include <linux/openat2.h>
 #include <sched.h>
 #include <sys/statvfs.h>
 
@@ -168,6 +169,29 @@ int main(void) {
         NEED(ftruncate(file, pages * 4096) == 0 && statvfs("a", &usage) == 0);
         CHECK(free_before - usage.f_bfree == (unsigned long)pages);
     }
+    // Links that are not followed, and ways to other mounts.
+    NEED(symlink("/", "a/up") == 0 && symlink("x", "a/to_x") == 0 && access("a/to_x", F_OK) == 0);
+    struct open_how how = {.flags = O_PATH, .resolve = RESOLVE_NO_XDEV};
+    SHOW(syscall(SYS_openat2, AT_FDCWD, "a", &how, sizeof how));
+    SHOW(syscall(SYS_openat2, AT_FDCWD, "b/..", &how, sizeof how) >= 0);
+    int inside = open("a", O_PATH | O_DIRECTORY);
+    SHOW(syscall(SYS_openat2, inside, "up", &how, sizeof how));
+    SHOW(syscall(SYS_openat2, inside, "..", &how, sizeof how));
+    SHOW(syscall(SYS_openat2, inside, "to_x", &how, sizeof how) >= 0);
+    SHOW(syscall(SYS_openat2, inside, "/", &how, sizeof how) >= 0);
+    close(inside);
+    SHOW(attributes("a", 0, MOUNT_ATTR_NOSYMFOLLOW, 0, 0, 32));
+    NEED(statvfs("a", &usage) == 0);
+    SHOW((usage.f_flag & 0x2000) != 0);
+    SHOW(open("a/to_x", O_RDONLY));
+    SHOW(access("a/up/tmp", F_OK));
+    SHOW(access("a/x", F_OK));
+    char target[8];
+    SHOW(readlink("a/to_x", target, sizeof target));
+    SHOW(mount(NULL, "a", NULL, 32 | 4096, NULL));
+    SHOW(access("a/to_x", F_OK));
+    SHOW(mount(NULL, "a", NULL, 32 | 4096 | 256, NULL));
+    SHOW(access("a/to_x", F_OK));
     // Without rights.
     NEED(setuid(1000) == 0);
     SHOW(fsopen_("tmpfs", 0));
