@@ -55,6 +55,10 @@ impl Locks {
         }
         found
     }
+    /// The first lock of an owner in a range.
+    pub fn held(&self, owner: u64, first: u64, last: u64) -> Option<Lock> {
+        self.overlapping(owner, first, last).next()
+    }
     /// Sets the lock, in place of what its owner holds in that range. The caller has seen that nothing conflicts.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ use linux_raw_sys::general::*;
 const SETTABLE: u32 = O_APPEND | O_DIRECT | O_NOATIME | O_NONBLOCK;
 /// close_range(2): close nothing, mark for exec.
 const CLOSE_RANGE_CLOEXEC: u32 = 4;
-/// close_range(2): descriptors of threads are shared with nobody else here.
+/// close_range(2): in a table of the process's own.
 const CLOSE_RANGE_UNSHARE: u32 = 2;
 /// Longest name that memfd_create(2) takes.
 const MEMFD_NAME_MAX: usize = 249;
@@ -65,6 +65,9 @@ pub fn close_range(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let descriptors = &call.thread().process.descriptors;
+    if flags & CLOSE_RANGE_UNSHARE != 0 {
+        descriptors.unshare()?;
+    }
     if flags & CLOSE_RANGE_CLOEXEC != 0 {
         descriptors.mark_range(first, last);
     } else {
@@ -222,10 +225,13 @@ fn record_lock(call: &Call, open: &Arc<OpenFile>, command: u32) -> SysResult {
         if own { locks::description_owner(open) } else { locks::process_owner(call.thread().process.pid) };
     let lock = Lock { owner, first, last, exclusive: kind == F_WRLCK };
     if matches!(command, F_GETLK | F_OFD_GETLK) {
-        if kind != F_RDLCK && kind != F_WRLCK {
-            return Err(Errno::INVAL);
-        }
-        match locks::conflict(open, Kind::Record, &lock)? {
+        let found = match kind {
+            F_RDLCK | F_WRLCK => locks::conflict(open, Kind::Record, &lock)?,
+            // The description's own locks are asked for.
+            F_UNLCK if command == F_OFD_GETLK => locks::held(open, Kind::Record, owner, first, last)?,
+            _ => return Err(Errno::INVAL),
+        };
+        match found {
             None => bytes[0..2].copy_from_slice(&(F_UNLCK as u16).to_le_bytes()),
             Some(held) => {
                 let kind = if held.exclusive { F_WRLCK } else { F_RDLCK };

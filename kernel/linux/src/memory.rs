@@ -474,6 +474,11 @@ pub fn membarrier(call: &Call) -> SysResult {
         return Ok(registrations.iter().fold(global, |all, (run, register)| all | run | register) as usize);
     }
     let memory = call.thread().process.memory();
+    if command == c::MEMBARRIER_CMD_GET_REGISTRATIONS as u32 {
+        let used = memory.membarrier.load(Relaxed);
+        let made = registrations.iter().filter(|(run, _)| used & *run as usize != 0);
+        return Ok(made.fold(0, |all, (_, register)| all | *register as usize));
+    }
     if command == global {
         barrier();
         return Ok(0);

@@ -1,5 +1,6 @@
 //! Processes: making, replacing, ending and awaiting them.
 use super::call::Call;
+use super::file::any_file;
 use super::signal::{check_signal, check_target, queued_info};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -80,11 +81,7 @@ pub fn clone3(call: &Call) -> SysResult {
         *word = user::read_u64(addr + i * 8)?;
     }
     // What we don't know must be zero.
-    for at in (CLONE_ARGS_WORDS * 8..size).step_by(8) {
-        if user::read_u64(addr + at)? != 0 {
-            return Err(Errno::TOOBIG);
-        }
-    }
+    user::check_zero(addr + CLONE_ARGS_WORDS * 8, size.saturating_sub(CLONE_ARGS_WORDS * 8))?;
     let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, _] =
         words;
     let in_user_half = |end: u64| end <= paging::USER_END as u64;
@@ -258,7 +255,12 @@ pub fn waitid(call: &Call) -> SysResult {
         abi::P_PIDFD if id >= 0 => Which::Pid(coracle_core::ipc::pidfd::pid_of(process, id)?),
         _ => return Err(Errno::INVAL),
     };
-    let report = wait::wait(process, which, options)?;
+    // A descriptor with O_NONBLOCK waits for nothing, and says so (pidfd_open(2)).
+    let nonblock = kind == abi::P_PIDFD && any_file(call, 1)?.nonblock() && options & abi::WNOHANG == 0;
+    let report = wait::wait(process, which, if nonblock { options | abi::WNOHANG } else { options })?;
+    if nonblock && report.is_none() {
+        return Err(Errno::AGAIN);
+    }
     if call.usize(2) != 0 {
         let bytes = match &report {
             Some(report) => SigInfo::child(report.code, report.pid, report.uid, report.status).to_bytes(),
@@ -354,7 +356,7 @@ pub fn pidfd_open(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let target = pid_space::process(call.i32(0)).ok_or(Errno::SRCH)?;
-    coracle_core::ipc::pidfd::open(call.thread(), &target).map(|fd| fd as usize)
+    coracle_core::ipc::pidfd::open(call.thread(), &target, call.u32(1)).map(|fd| fd as usize)
 }
 
 /// pidfd_send_signal(2).

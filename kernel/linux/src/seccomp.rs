@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use coracle_bpf::{Fault, Instruction, PROGRAM_MAX, Program, SystemCall};
 use coracle_core::arch::{machine, registers};
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::access::{capability, check_capability};
+use coracle_core::fs::access::{capability, check_capability_in};
 use coracle_core::fs::file::OpenFile;
 use coracle_core::mm::user;
 use coracle_core::task::call_filters::{FILTERED, Filter, Heard, Listens, STRICT};
@@ -201,7 +201,8 @@ fn read_program(call: &Call, argument: usize) -> Result<Program, Errno> {
         return Err(Errno::INVAL);
     }
     if !call.thread().process.no_new_privileges.load(Relaxed) {
-        check_capability(capability::SYS_ADMIN).map_err(|_| Errno::ACCES)?;
+        let space = call.thread().process.credentials.lock().space.clone();
+        check_capability_in(space.as_ref(), capability::SYS_ADMIN).map_err(|_| Errno::ACCES)?;
     }
     let mut bytes: Vec<u8> = coracle_fallible::filled(0, len * Instruction::BYTES)?;
     user::read(&mut bytes, at as usize)?;

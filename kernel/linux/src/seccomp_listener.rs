@@ -8,6 +8,7 @@ use coracle_core::fs::file::File;
 use coracle_core::fs::stat;
 use coracle_core::ipc::poll::{Events, PollSource, block_on_events};
 use coracle_core::lock::Mutex;
+use coracle_core::mm::memory::PAGE_SIZE;
 use coracle_core::mm::user;
 use coracle_core::task::call_filters::{Filter, Listens};
 use coracle_core::task::exit;
@@ -28,7 +29,13 @@ const SEND: u32 = 0xc018_2101;
 const ID_VALID: u32 = 0x4008_2102;
 /// The same, as it was declared first.
 const ID_VALID_OLD: u32 = 0x8008_2102;
-const ADDFD: u32 = 0x4018_2103;
+/// Kind and number alone count: the structure may be longer than is known, and its size is in the request (_IOC_SIZE).
+const ADDFD: u32 = 0x2103;
+const KIND_AND_NUMBER: u32 = 0xffff;
+const SIZE_SHIFT: u32 = 16;
+const SIZE_MASK: u32 = 0x3fff;
+/// Bytes of `struct seccomp_notif_addfd`.
+const ADDFD_BYTES: usize = 24;
 const SET_FLAGS: u32 = 0x4008_2104;
 /// In an answer: the call is made (SECCOMP_USER_NOTIF_FLAG_CONTINUE).
 const CONTINUE: u32 = 1;
@@ -210,7 +217,11 @@ impl Listener {
     }
 
     /// SECCOMP_IOCTL_NOTIF_ADDFD: gives the caller's process a descriptor.
-    fn add_descriptor(&self, place: usize) -> SysResult {
+    fn add_descriptor(&self, place: usize, size: usize) -> SysResult {
+        if !(ADDFD_BYTES..PAGE_SIZE).contains(&size) {
+            return Err(Errno::INVAL);
+        }
+        user::check_zero(place + ADDFD_BYTES, size - ADDFD_BYTES)?;
         let [id, source, new]: [u64; 3] = user::read_words(place)?;
         let (flags, source) = (source as u32, (source >> 32) as i32);
         let (new, new_flags) = (new as u32 as i32, (new >> 32) as u32);
@@ -250,9 +261,11 @@ impl File for Listener {
                 let is_received = matches!(*question.stage.lock(), Stage::Received);
                 if is_received { Ok(0) } else { Err(Errno::NOENT) }
             }
-            ADDFD => self.add_descriptor(argument),
             // Where a thread that was answered runs is left to the scheduler.
             SET_FLAGS if argument & !1 == 0 => Ok(0),
+            _ if command & KIND_AND_NUMBER == ADDFD => {
+                self.add_descriptor(argument, (command >> SIZE_SHIFT & SIZE_MASK) as usize)
+            }
             _ => Err(Errno::INVAL),
         }
     }

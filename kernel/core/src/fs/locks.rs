@@ -165,6 +165,12 @@ pub fn conflict(open: &OpenFile, kind: Kind, lock: &Lock) -> Result<Option<Lock>
     Ok(TABLE.lock().files.get(&(kind, id)).and_then(|locks| locks.conflict(lock)))
 }
 
+/// The first lock that `owner` holds in a range (F_OFD_GETLK with F_UNLCK).
+pub fn held(open: &OpenFile, kind: Kind, owner: u64, first: u64, last: u64) -> Result<Option<Lock>, Errno> {
+    let id = file_id(&*open.file)?;
+    Ok(TABLE.lock().files.get(&(kind, id)).and_then(|locks| locks.held(owner, first, last)))
+}
+
 /// Releases what `owner` holds in a range.
 pub fn clear(open: &OpenFile, kind: Kind, owner: u64, first: u64, last: u64) -> Result<(), Errno> {
     let id = file_id(&*open.file)?;

@@ -29,6 +29,11 @@ impl EventFd {
         try_arc(EventFd { count: Mutex::new(u64::from(count)), semaphore, source: PollSource::new() })
     }
 
+    /// The counter now, and whether a read takes one (EFD_SEMAPHORE).
+    pub fn state(&self) -> (u64, bool) {
+        (*self.count.lock(), self.semaphore)
+    }
+
     /// Adds 1 to the counter for an end of the kernel's own work, if there is room: waits for nothing.
     pub fn signal(&self) {
         {

@@ -8,16 +8,16 @@ use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::sync::atomic::Ordering::*;
 use core::any::Any;
-use linux_raw_sys::general::{O_PATH, O_RDWR, stat as Stat};
+use linux_raw_sys::general::{O_NONBLOCK, O_PATH, O_RDWR, stat as Stat};
 
 struct PidFd {
     process: Arc<Process>,
 }
 
-/// A new descriptor, close-on-exec, of `process` in the process of `thread`.
-pub fn open(thread: &Thread, process: &Arc<Process>) -> Result<i32, Errno> {
+/// A new descriptor, close-on-exec, of `process` in the process of `thread`; O_NONBLOCK is kept of `flags`.
+pub fn open(thread: &Thread, process: &Arc<Process>, flags: u32) -> Result<i32, Errno> {
     let file = try_arc(PidFd { process: process.clone() })?;
-    thread.process.descriptors.insert(OpenFile::new(file, O_RDWR)?, true, 0)
+    thread.process.descriptors.insert(OpenFile::new(file, O_RDWR | flags & O_NONBLOCK)?, true, 0)
 }
 
 /// The pid that descriptor `fd` of `process` stands for; EBADF.

@@ -141,7 +141,7 @@ pub fn clone(
     }
     // The last that can fail, but for a process that is ending: no process has seen the child yet.
     if request.has(abi::CLONE_PIDFD) {
-        let fd = crate::ipc::pidfd::open(parent, &process)?;
+        let fd = crate::ipc::pidfd::open(parent, &process, 0)?;
         if let Err(error) = user::write_u32(request.pidfd, fd as u32) {
             let _ = parent.process.descriptors.remove(fd);
             return Err(error);

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::fs::file::OpenFile;
 use coracle_core::fs::inode::Link;
+use coracle_core::ipc::eventfd::EventFd;
 use coracle_core::ipc::pidfd;
 use coracle_core::task::look_into;
 use coracle_core::task::pid_space::PidSpace;
@@ -13,7 +14,11 @@ use coracle_fallible::{Text, try_box};
 use coracle_fs::synthetic::{Directory, Kind, Made, Piece, TakeName, list_numbers};
 use linux_raw_sys::general::{O_CLOEXEC, S_IFDIR, S_IFLNK, S_IFREG};
 
-fn number(name: &[u8]) -> Option<i32> {
+/// The number that a name is, as it is listed: digits alone, of which the first is no 0 before others.
+pub(super) fn number(name: &[u8]) -> Option<i32> {
+    if !name.iter().all(u8::is_ascii_digit) || name.len() > 1 && name[0] == b'0' {
+        return None;
+    }
     core::str::from_utf8(name).ok()?.parse().ok()
 }
 
@@ -73,6 +78,10 @@ impl Made for Descriptor {
         let position = *open.position.lock();
         let inode = open.file.stat().map_or(0, |stat| stat.st_ino);
         writeln!(text, "pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t1\nino:\t{inode}")?;
+        if let Some(event) = open.file.as_any().downcast_ref::<EventFd>() {
+            let (count, semaphore) = event.state();
+            writeln!(text, "eventfd-count: {count:16x}\neventfd-semaphore: {}", u8::from(semaphore))?;
+        }
         if let Some((process, is_there)) = pidfd::process_of(&*open.file) {
             let subject = Subject { process: process.clone(), thread: None, space: self.space.clone() };
             let shown = if is_there { subject.id() } else { -1 };

@@ -167,19 +167,17 @@ impl Namespace {
         }
         open_for_caller(abi::CLONE_NEWPID, parent.cloned().map_or(Which::First, Which::Pids))
     }
-    /// A descriptor of a user namespace above this. EPERM if the program is not in it, or in one within it.
+    /// A descriptor of the user namespace that this belongs to. EPERM if the program is not in it, or in one around it.
     fn open_owner(&self) -> SysResult {
         if let (Which::First, abi::CLONE_NEWUSER) = (&self.which, self.kind) {
             return Err(Errno::PERM);
         }
         let owner = self.which.owner();
-        coracle_core::this::with(|thread| {
-            let mut at = thread.process.credentials.lock().space.clone();
-            while !same(at.as_ref(), owner.as_ref()) {
-                at = at.ok_or(Errno::PERM)?.parent().cloned();
-            }
-            Ok::<(), Errno>(())
-        })?;
+        let own = coracle_core::this::with(|thread| thread.process.credentials.lock().space.clone());
+        let mut at = owner.clone();
+        while !same(at.as_ref(), own.as_ref()) {
+            at = at.ok_or(Errno::PERM)?.parent().cloned();
+        }
         open_for_caller(abi::CLONE_NEWUSER, owner.map_or(Which::First, Which::User))
     }
 }

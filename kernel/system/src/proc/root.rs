@@ -1,4 +1,5 @@
 //! The root of /proc: processes by number, and what is about the system.
+use super::descriptors::number;
 use super::process::{self, Subject};
 use super::{mounts, net, settings, system};
 use alloc::boxed::Box;
@@ -108,13 +109,6 @@ pub fn net_directory() -> Result<Box<dyn Directory>, NoMemory> {
     Ok(try_box(Listed { table: net::FILES, context: () })?)
 }
 
-fn number(name: &[u8]) -> Option<i32> {
-    if name.is_empty() || name[0] == b'0' || !name.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    core::str::from_utf8(name).ok()?.parse().ok()
-}
-
 impl Directory for Root {
     fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
         let space = &self.0;
@@ -122,7 +116,7 @@ impl Directory for Root {
             let (space, of_thread) = (space.clone(), name != b"self");
             return Ok(Some(Kind::Link(try_box(Own { space, of_thread })?)));
         }
-        match number(name) {
+        match number(name).filter(|&pid| pid != 0) {
             Some(id) => {
                 let machine = match space {
                     None => Some(id),

@@ -190,7 +190,7 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
     }
     write!(
         text,
-        "\nVmPeak:\t{mapped:>8} kB\n\
+        "\nKthread:\t0\nVmPeak:\t{mapped:>8} kB\n\
          VmSize:\t{mapped:>8} kB\nVmLck:\t{locked:>8} kB\nVmPin:\t       0 kB\nVmHWM:\t{resident:>8} kB\n\
          VmRSS:\t{resident:>8} kB\nRssAnon:\t{resident:>8} kB\nRssFile:\t       0 kB\nRssShmem:\t       0 kB\n\
          VmData:\t{mapped:>8} kB\nVmStk:\t     132 kB\nVmExe:\t       0 kB\nVmLib:\t       0 kB\nVmPTE:\t       0 kB\n\

@@ -24,6 +24,19 @@ int main(void) {
     lock.l_type = F_WRLCK;
     lock.l_pid = 0;
     SHOW(fcntl(a, F_OFD_SETLK, &lock) == 0 || errno == EAGAIN);
+    // F_OFD_GETLK with F_UNLCK finds the description's own locks, and no others.
+    struct flock own = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 20, .l_len = 5};
+    lock.l_type = F_UNLCK;
+    NEED(fcntl(a, F_SETLK, &lock) == 0);
+    SHOW(fcntl(a, F_OFD_SETLK, &own));
+    for (int fd = a, round = 0; round < 2; fd = b, round++) {
+        own = (struct flock){.l_type = F_UNLCK, .l_whence = SEEK_SET};
+        SHOW(fcntl(fd, F_OFD_GETLK, &own));
+        printf("type %s, %d bytes from %d\n", own.l_type == F_RDLCK ? "F_RDLCK" : own.l_type == F_UNLCK ? "F_UNLCK" : "?",
+               (int)own.l_len, (int)own.l_start);
+    }
+    own.l_type = F_UNLCK;
+    SHOW(fcntl(a, F_GETLK, &own));
     lock.l_type = 99;
     SHOW(fcntl(a, F_SETLK, &lock));
     SHOW(flock(999, LOCK_EX));

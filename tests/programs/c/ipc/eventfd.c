@@ -12,9 +12,23 @@ static void *poster(void *unused) {
     return NULL;
 }
 
+// What /proc/self/fdinfo has of the counter itself.
+static void show_info(void) {
+    char name[64], line[128];
+    snprintf(name, sizeof name, "/proc/self/fdinfo/%d", fd);
+    FILE *info = fopen(name, "r");
+    NEED(info != NULL);
+    while (fgets(line, sizeof line, info) != NULL) {
+        if (strncmp(line, "eventfd-count", 13) == 0 || strncmp(line, "eventfd-semaphore", 17) == 0)
+            fputs(line, stdout);
+    }
+    fclose(info);
+}
+
 int main(void) {
     uint64_t v;
     fd = eventfd(3, EFD_NONBLOCK);
+    show_info();
     SHOW(read(fd, &v, 8));
     SHOW(v);
     SHOW(read(fd, &v, 8));
@@ -39,7 +53,11 @@ int main(void) {
     SHOW(poll(&p, 1, 0));
     SHOW(p.revents);
     close(fd);
-    fd = eventfd(3, EFD_SEMAPHORE | EFD_NONBLOCK);
+    fd = eventfd(30, EFD_SEMAPHORE | EFD_NONBLOCK);
+    show_info();
+    v = 27;
+    for (int i = 0; i < 27; i++)
+        NEED(read(fd, &v, 8) == 8);
     for (int i = 0; i < 4; i++) {
         v = 0;
         SHOW(read(fd, &v, 8));

@@ -219,6 +219,29 @@ static int cloned(void *unused) {
     return 0;
 }
 
+// Owners are told to those who are in them, or in one around.
+static void owners(void) {
+    int ready[2], outer = open("/proc/self/ns/uts", O_RDONLY);
+    char byte, path[64];
+    struct stat owner, user;
+    NEED(outer >= 0 && pipe(ready) == 0);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        NEED(unshare(CLONE_NEWUSER | CLONE_NEWUTS) == 0);
+        SHOW(ioctl(outer, NS_GET_USERNS));
+        fflush(stdout);
+        NEED(write(ready[1], "", 1) == 1);
+        pause();
+    }
+    NEED(pid > 0 && read(ready[0], &byte, 1) == 1);
+    snprintf(path, sizeof path, "/proc/%d/ns/uts", pid);
+    int inner = open(path, O_RDONLY), of = ioctl(inner, NS_GET_USERNS);
+    snprintf(path, sizeof path, "/proc/%d/ns/user", pid);
+    SHOW(of >= 0 && fstat(of, &owner) == 0 && stat(path, &user) == 0 && owner.st_ino == user.st_ino);
+    NEED(kill(pid, SIGKILL) == 0 && waitpid(pid, NULL, 0) == pid);
+}
+
 int main(void) {
     enter_scratch();
     NEED(chmod(".", 0755) == 0 && mkdir("d", 0755) == 0 && mkdir("e", 0755) == 0);
@@ -230,6 +253,7 @@ int main(void) {
     SHOW(unshare(CLONE_FS | CLONE_FILES));
     users();
     mounts();
+    owners();
     static char stack[65536];
     fflush(stdout);
     pid_t pid = clone(cloned, stack + sizeof stack, CLONE_NEWUTS | SIGCHLD, NULL);

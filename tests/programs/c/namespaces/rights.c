@@ -1,7 +1,9 @@
 // What the rights of a user namespace must not reach: mounts of other namespaces, what mounts have covered, users who are not mapped, and
 // trees that would be in themselves.
 #include "t.h"
+#include <linux/filter.h>
 #include <linux/mount.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -67,6 +69,24 @@ static void flags_outside(void) {
     SHOW(mount(NULL, path, NULL, BIND | REMOUNT, NULL));
     SHOW(mount("none", path, "tmpfs", 0, NULL));
     SHOW(syscall(SYS_open_tree, outside, "", AT_EMPTY_PATH | 1));
+}
+// Nor do times of access change that came from outside.
+static void times_of_access(void) {
+    enter();
+    SHOW(mount(NULL, "over/hidden", NULL, BIND | REMOUNT | 1024, NULL));
+    SHOW(mount(NULL, "over/hidden", NULL, BIND | REMOUNT | (1 << 24), NULL));
+    SHOW(mount(NULL, "over/hidden", NULL, BIND | REMOUNT | 8, NULL));
+    SHOW(mount("none", "a", "tmpfs", 0, NULL));
+    SHOW(mount(NULL, "a", NULL, BIND | REMOUNT | 1024, NULL));
+}
+// Who has rights in the namespace may filter calls without PR_SET_NO_NEW_PRIVS.
+static void filters(void) {
+    struct sock_filter code = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog program = {1, &code};
+    become(1000);
+    SHOW(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
+    NEED(unshare(CLONE_NEWUSER) == 0);
+    SHOW(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
 }
 static void what_is_covered(void) {
     enter();
@@ -167,6 +187,8 @@ int main(void) {
     NEED(mount("ro", "ro", NULL, BIND, NULL) == 0 && mount(NULL, "ro", NULL, BIND | REMOUNT | 1, NULL) == 0);
     part("flags of mounts outside", flags_outside);
     SHOW(mkdir("ro/new", 0755));
+    part("times of access", times_of_access);
+    part("filters", filters);
     part("what is covered", what_is_covered);
     part("what was covered before", what_was_covered_before);
     part("users of options", users_of_options);

@@ -37,6 +37,12 @@ int main(void) {
     snprintf(path, sizeof path, "/dev/fd/%d", fd);
     show_file(path);
     SHOW(open("/proc/self/fd/999", O_RDONLY));
+    // Names are those that are listed, and no others of the same number.
+    static const char *const names[] = {"/proc/self/fd/+1", "/proc/self/fd/01", "/proc/self/fd/ 1", "/proc/self/fd/1 ", "/proc/self/fd/-1"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        printf("%s: ", names[i]);
+        SHOW(readlink(names[i], path, sizeof path));
+    }
     int count = 0;
     DIR *d = opendir("/proc/self/fd");
     for (struct dirent *e; (e = readdir(d));)

@@ -23,6 +23,14 @@ int main(void) {
     int fd = syscall(SYS_pidfd_open, child, 0);
     NEED(fd >= 0);
     show(fd, child);
+    // One with O_NONBLOCK waits for nothing.
+    siginfo_t info;
+    int hasty = syscall(SYS_pidfd_open, child, O_NONBLOCK);
+    SHOW((fcntl(hasty, F_GETFL) & O_NONBLOCK) != 0);
+    SHOW(waitid(3, hasty, &info, WEXITED));
+    SHOW(waitid(3, hasty, &info, WEXITED | WNOHANG));
+    SHOW(fcntl(hasty, F_SETFL, 0));
+    SHOW((fcntl(hasty, F_GETFL) & O_NONBLOCK) != 0);
     NEED(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
     show(fd, child);
     FILE *file = fopen("/proc/net/softnet_stat", "r");

@@ -21,6 +21,23 @@ static int change(void *argument) {
     return 3;
 }
 
+// close_range(2) with CLOSE_RANGE_UNSHARE leaves the others' descriptors as they are.
+static int leave(void *argument) {
+    if (syscall(SYS_close_range, ends[0], ends[1], 2 | (unsigned)(uintptr_t)argument) != 0)
+        return 1;
+    return fcntl(ends[0], F_GETFD) == -1 ? 2 : fcntl(ends[0], F_GETFD) == FD_CLOEXEC ? 3 : 4;
+}
+
+static void leave_shared(unsigned flags) {
+    NEED(pipe(ends) == 0);
+    int status = 0, pid = clone(leave, stack + sizeof stack, CLONE_FILES | SIGCHLD, (void *)(uintptr_t)flags);
+    NEED(pid > 0 && waitpid(pid, &status, 0) == pid);
+    printf("close_range unshared, flags %u: status %d, own flags %d %d\n", flags, WEXITSTATUS(status), fcntl(ends[0], F_GETFD),
+           fcntl(ends[1], F_GETFD));
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static int execute(void *argument) {
     char *arguments[] = {argument, "child", NULL};
     execv(argument, arguments);
@@ -56,6 +73,8 @@ int main(int argc, char **argv) {
         close(1);
         return 5;
     }
+    leave_shared(0);
+    leave_shared(4);
     try("nothing", 0);
     try("CLONE_VM", CLONE_VM);
     try("CLONE_FILES", CLONE_FILES);

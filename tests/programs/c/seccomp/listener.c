@@ -119,6 +119,15 @@ int main(void) {
     add.srcfd = ends[1], add.id = other;
     SHOW(ioctl(fd, SECCOMP_IOCTL_NOTIF_ADDFD, &add));
     add.id = asked.id, add.newfd_flags = O_CLOEXEC;
+    // A longer structure, of a Linux that is not there yet, must have zeros behind what is known.
+    struct {
+        struct seccomp_notif_addfd known;
+        uint64_t more;
+    } longer = {add, 1};
+    SHOW(ioctl(fd, _IOW('!', 3, longer), &longer));
+    longer.more = 0;
+    SHOW(ioctl(fd, _IOWR('!', 3, longer), &longer) >= 0);
+    SHOW(ioctl(fd, _IOW('!', 3, uint64_t), &longer));
     int theirs = ioctl(fd, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
     SHOW(theirs >= 0);
     SHOW(ANSWER(.val = theirs));

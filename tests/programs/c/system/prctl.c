@@ -68,5 +68,9 @@ int main(void) {
     SHOW(syscall(SYS_capget, &h, d));
     SHOW(syscall(SYS_personality, 0xffffffff));
     SHOW(syscall(SYS_membarrier, 0, 0, 0) >= 0);
+    // What the program has registered (MEMBARRIER_CMD_GET_REGISTRATIONS).
+    SHOW(syscall(SYS_membarrier, 1 << 9, 0, 0));
+    SHOW(syscall(SYS_membarrier, 1 << 4, 0, 0));
+    SHOW(syscall(SYS_membarrier, 1 << 9, 0, 0));
     DONE();
 }
