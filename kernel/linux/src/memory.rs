@@ -25,6 +25,10 @@ use linux_raw_sys::general as abi;
 /// refuses what is obviously too much; small machines still want the reserves that run-time systems ask for).
 const OVERCOMMIT_SLACK: u64 = 8 << 30;
 
+/// Advice that has pages never be accessed, and that takes that back (asm-generic/mman-common.h).
+const MADV_GUARD_INSTALL: u32 = 102;
+const MADV_GUARD_REMOVE: u32 = 103;
+
 /// Rights from PROT_*; EINVAL for bits there aren't.
 fn prot_from(bits: u32) -> Result<Prot, Errno> {
     if bits & !(abi::PROT_READ | abi::PROT_WRITE | abi::PROT_EXEC | abi::PROT_SEM) != 0 {
@@ -235,13 +239,19 @@ pub fn mremap(call: &Call) -> SysResult {
 }
 
 /// madvise(2), "ERRORS": why MADV_POPULATE_READ and _WRITE ended early.
-fn not_populated(refused: Refused) -> Errno {
+fn not_populated(memory: &Memory, range: Range<usize>, refused: Refused) -> Errno {
     match refused {
+        // All of it is mapped: there is a guard (MADV_GUARD_INSTALL).
+        Refused::NotMapped if memory.covers(range) => Errno::FAULT,
         Refused::NotMapped | Refused::OutOfMemory => Errno::NOMEM,
         Refused::Access => Errno::INVAL,
         Refused::NoPage => Errno::FAULT,
         Refused::Ending => Errno::INTR,
     }
+}
+
+fn populate(memory: &Memory, range: Range<usize>, access: Access) -> Result<(), Errno> {
+    memory.populate(range.clone(), access).map_err(|refused| not_populated(memory, range, refused))
 }
 
 /// madvise(2).
@@ -331,14 +341,16 @@ fn advise(memory: &Memory, (start, len): (usize, usize), advice: u32) -> SysResu
         }
         abi::MADV_DONTNEED | abi::MADV_FREE | abi::MADV_DONTNEED_LOCKED => memory.discard(range.clone()),
         abi::MADV_REMOVE => memory.punch(range.clone())?,
+        MADV_GUARD_INSTALL => memory.guard(range.clone(), true)?,
+        MADV_GUARD_REMOVE => memory.guard(range.clone(), false)?,
         abi::MADV_DONTFORK => memory.set_flags(range.clone(), VmaFlags::DONT_FORK, none)?,
         abi::MADV_DONTDUMP => memory.set_flags(range.clone(), VmaFlags::DONT_DUMP, none)?,
         abi::MADV_DODUMP => memory.set_flags(range.clone(), none, VmaFlags::DONT_DUMP)?,
         abi::MADV_DOFORK => memory.set_flags(range.clone(), none, VmaFlags::DONT_FORK)?,
         abi::MADV_WIPEONFORK => memory.set_flags(range.clone(), VmaFlags::WIPE_ON_FORK, none)?,
         abi::MADV_KEEPONFORK => memory.set_flags(range.clone(), none, VmaFlags::WIPE_ON_FORK)?,
-        abi::MADV_POPULATE_READ => memory.populate(range.clone(), Access::Read).map_err(not_populated)?,
-        abi::MADV_POPULATE_WRITE => memory.populate(range.clone(), Access::Write).map_err(not_populated)?,
+        abi::MADV_POPULATE_READ => populate(memory, range.clone(), Access::Read)?,
+        abi::MADV_POPULATE_WRITE => populate(memory, range.clone(), Access::Write)?,
         _ => return Err(Errno::INVAL),
     }
     if memory.covers(range) { Ok(0) } else { Err(Errno::NOMEM) }

@@ -130,6 +130,7 @@ const KCMP_FS: u32 = 3;
 const KCMP_SIGHAND: u32 = 4;
 const KCMP_IO: u32 = 5;
 const KCMP_SYSVSEM: u32 = 6;
+const KCMP_EPOLL_TFD: u32 = 7;
 
 /// kcmp(2). Gives 0 where both are the same object, else 1 or 2 by an order that lasts as long as the objects.
 pub fn kcmp(call: &Call) -> SysResult {
@@ -152,6 +153,16 @@ pub fn kcmp(call: &Call) -> SysResult {
             // One after the other: both may be the same process.
             let actions = |process: &Process| process.signals.lock().actions_address();
             (actions(&one), actions(&other))
+        }
+        KCMP_EPOLL_TFD => {
+            let own = one.descriptors.get(call.i32(3))?.identity();
+            // `struct kcmp_epoll_slot`: the set, the number of a member, and which of those that have it.
+            let mut slot = [0; 12];
+            user::read(&mut slot, call.usize(4))?;
+            let word = |at: usize| u32::from_le_bytes(core::array::from_fn(|i| slot[at + i]));
+            let set = other.descriptors.get(word(0).cast_signed())?;
+            let epoll = set.file.as_epoll().ok_or(Errno::INVAL)?;
+            (own, epoll.description(word(4).cast_signed(), word(8) as usize).ok_or(Errno::NOENT)?)
         }
         // Contexts of input and output, and lists of semaphore undos, there are none.
         KCMP_IO | KCMP_SYSVSEM => (0, 0),

@@ -14,6 +14,7 @@ use coracle_core::task::clone::{self, Request};
 use coracle_core::task::pid_space;
 use coracle_core::task::process::{self, ExitStatus, Process};
 use coracle_core::task::signal::{self, SIGINFO_LEN, SigInfo};
+use coracle_core::task::usage::Usage;
 use coracle_core::task::wait::{self, Which};
 use coracle_core::task::{exec, exit, long_call, ptrace, terminal};
 use coracle_core::time::clock::to_timeval;
@@ -201,10 +202,17 @@ pub fn exit_group(call: &Call) -> SysResult {
     exit::exit_group(call.thread(), &call.registers(), ExitStatus::Exited(call.raw(0) as u8))
 }
 
-/// A `struct rusage` that tells CPU time alone.
-pub fn rusage(cpu_ns: u64) -> [u64; RUSAGE_WORDS] {
+/// A `struct rusage`.
+pub fn rusage(usage: &Usage) -> [u64; RUSAGE_WORDS] {
+    /// Words of it: largest resident set, minor faults, voluntary and involuntary switches.
+    const MAX_RESIDENT: usize = 4;
+    const MINOR_FAULTS: usize = 8;
+    const SWITCHES: usize = 16;
     let mut words = [0; RUSAGE_WORDS];
-    words[..2].copy_from_slice(&to_timeval(cpu_ns));
+    words[..2].copy_from_slice(&to_timeval(usage.cpu_ns));
+    words[MAX_RESIDENT] = usage.resident_kib;
+    words[MINOR_FAULTS] = usage.faults;
+    words[SWITCHES..].copy_from_slice(&usage.switches);
     words
 }
 
@@ -231,7 +239,7 @@ pub fn wait4(call: &Call) -> SysResult {
         user::write_u32(call.usize(1), report.wait_status as u32)?;
     }
     if call.usize(3) != 0 {
-        user::write_words(call.usize(3), &rusage(report.cpu_ns))?;
+        user::write_words(call.usize(3), &rusage(&report.usage))?;
     }
     Ok(report.pid as usize)
 }
@@ -269,7 +277,7 @@ pub fn waitid(call: &Call) -> SysResult {
         user::write(call.usize(2), &bytes)?;
     }
     if let (Some(report), true) = (report, call.usize(4) != 0) {
-        user::write_words(call.usize(4), &rusage(report.cpu_ns))?;
+        user::write_words(call.usize(4), &rusage(&report.usage))?;
     }
     Ok(0)
 }

@@ -9,9 +9,10 @@ use coracle_core::mm::memory::PAGE_SIZE;
 use coracle_core::mm::user;
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::task::process::{self, Process, process_by_pid_or_self};
+use coracle_core::task::run_queue;
+use coracle_core::task::usage::Usage;
 use coracle_core::task::uts::{self, UTS_LEN, UtsName, hostname, set_hostname};
 use coracle_core::task::{limits, long_call};
-use coracle_core::task::{run_queue, sched};
 use coracle_core::time::clock::{self, SECOND_NS};
 use coracle_hal::frame;
 use coracle_hal::sync::atomic::Ordering::*;
@@ -175,27 +176,16 @@ pub fn getrusage(call: &Call) -> SysResult {
     const RUSAGE_SELF: i32 = 0;
     const RUSAGE_CHILDREN: i32 = -1;
     const RUSAGE_THREAD: i32 = 1;
-    /// Words of `struct rusage`: largest resident set, minor faults, voluntary and involuntary switches.
-    const MAX_RESIDENT: usize = 4;
-    const MINOR_FAULTS: usize = 8;
-    const SWITCHES: usize = 16;
     let process = &call.thread().process;
-    let cpu_ns = match call.i32(0) {
-        RUSAGE_SELF => process.cpu_time_ns(),
-        RUSAGE_CHILDREN => process.children_ns.load(Relaxed),
-        RUSAGE_THREAD => sched::cpu_time_ns(call.thread()),
+    let usage = match call.i32(0) {
+        RUSAGE_SELF => Usage::of_process(process),
+        RUSAGE_CHILDREN => *process.children.lock(),
+        RUSAGE_THREAD => {
+            Usage { resident_kib: Usage::of_process(process).resident_kib, ..Usage::of_thread(call.thread()) }
+        }
         _ => return Err(Errno::INVAL),
     };
-    let mut words = rusage(cpu_ns);
-    if call.i32(0) != RUSAGE_CHILDREN {
-        words[MAX_RESIDENT] = (process.memory().sizes().1 / 1024) as u64;
-        let of_thread = call.i32(0) == RUSAGE_THREAD;
-        words[MINOR_FAULTS] = if of_thread { &call.thread().faults } else { &process.faults }.load(Relaxed);
-        for (word, count) in words[SWITCHES..].iter_mut().zip(&call.thread().sched.switches) {
-            *word = count.load(Relaxed);
-        }
-    }
-    user::write_words(call.usize(1), &words)?;
+    user::write_words(call.usize(1), &rusage(&usage))?;
     Ok(0)
 }
 

@@ -123,7 +123,7 @@ system_calls! {
     138 fstatfs(fd, &out) super::attributes::fstatfs, "all";
     161 chroot(&path) super::path::chroot, "all";
     162 sync() super::file::sync, "nothing to do";
-    165 mount(&path, &path, &file_system, mount_flags, &path) super::mount::mount, "tmpfs, proc, sysfs, devtmpfs, devpts, mqueue, MS_BIND, MS_REMOUNT with ro, noexec, nosuid and nodev; MS_MOVE, MS_REC; all mounts are private";
+    165 mount(&path, &path, &file_system, mount_flags, &path) super::mount::mount, "ext4, 9p, virtiofs, overlay, tmpfs, proc, sysfs, devtmpfs, devpts, mqueue, MS_BIND, MS_REMOUNT with ro, noexec, nosuid and nodev; MS_MOVE, MS_REC; all mounts are private";
     428 open_tree(dirfd, &path, number) super::mount_api::open_tree, "all";
     429 move_mount(dirfd, &path, dirfd, &path, number) super::mount_api::move_mount, "without MOVE_MOUNT_SET_GROUP and MOVE_MOUNT_BENEATH";
     430 fsopen(&string, number) -> fd super::mount_api::fsopen, "what mount(2) mounts, without ext4";
@@ -212,7 +212,7 @@ system_calls! {
     25 mremap(address, map_len, map_len, mremap_flags, address) -> address super::memory::mremap, "within one mapping; MREMAP_MAYMOVE, FIXED, DONTUNMAP";
     26 msync(address, map_len, msync_flags) super::memory::msync, "all";
     27 mincore(address, map_len, &out) super::memory::mincore, "all";
-    28 madvise(address, map_len, madvise_advice) super::memory::madvise, "DONTNEED, FREE, REMOVE, DONTFORK, WIPEONFORK, DONTDUMP, POPULATE_*; hints are accepted";
+    28 madvise(address, map_len, madvise_advice) super::memory::madvise, "DONTNEED, FREE, REMOVE, DONTFORK, WIPEONFORK, DONTDUMP, POPULATE_*, GUARD_*; hints are accepted";
     440 process_madvise(pidfd, &iovecs, count, madvise_advice, number) super::memory::process_madvise, "COLD, PAGEOUT, WILLNEED and COLLAPSE for others, all for the caller";
     462 mseal(address, map_len, number) super::memory::mseal, "all";
     237 mbind(address, map_len, number, &bytes, count, number) super::memory_policy::mbind, "checked: there is one node";
@@ -238,7 +238,7 @@ system_calls! {
     #[all_registers] 58 vfork() -> pid super::process::vfork, "all";
     #[all_registers] 59 execve(&executable, &string_array, &string_array) super::process::execve, "ELF programs and #! scripts; set-ID bits and capabilities of files";
     #[all_registers] 60 exit(number) super::process::exit, "all";
-    61 wait4(pid, &out, wait_options, &out) super::process::wait4, "rusage tells CPU time alone";
+    61 wait4(pid, &out, wait_options, &out) super::process::wait4, "all";
     109 setpgid(pid, pid) super::process::setpgid, "all";
     110 getppid() super::process::getppid, "all";
     111 getpgrp() -> pid super::process::getpgrp, "all";
@@ -253,7 +253,7 @@ system_calls! {
     101 ptrace(ptrace_request, pid, address, number) super::ptrace::ptrace, "all but debug registers and the filters of seccomp(2)";
     310 process_vm_readv(pid, &iovecs, count, &iovecs, count, number) super::other_process::process_vm_readv, "all";
     311 process_vm_writev(pid, &iovecs, count, &iovecs, count, number) super::other_process::process_vm_writev, "all";
-    312 kcmp(pid, pid, number, fd, fd) super::other_process::kcmp, "without KCMP_EPOLL_TFD";
+    312 kcmp(pid, pid, number, fd, fd) super::other_process::kcmp, "all";
     438 pidfd_getfd(pidfd, fd, number) -> fd super::other_process::pidfd_getfd, "all";
     424 pidfd_send_signal(pidfd, signal, &siginfo, number) super::process::pidfd_send_signal, "all";
     434 pidfd_open(pid, fd_flags) -> pidfd super::process::pidfd_open, "all";

@@ -13,7 +13,6 @@ use coracle_core::time::posix_clock::{self, Clock};
 use coracle_core::time::posix_timer::{First, Notify};
 use coracle_core::time::wall::Deadline;
 use coracle_hal::cpu;
-use coracle_hal::sync::atomic::Ordering::*;
 use linux_raw_sys::general as abi;
 
 /// clock_gettime(2).
@@ -289,7 +288,7 @@ pub fn times(call: &Call) -> SysResult {
     let process = &call.thread().process;
     if call.usize(0) != 0 {
         let own = process.cpu_time_ns() / TICK_NS;
-        let children = process.children_ns.load(Relaxed) / TICK_NS;
+        let children = process.children.lock().cpu_ns / TICK_NS;
         user::write_words(call.usize(0), &[own, 0, children, 0])?;
     }
     Ok((clock::monotonic_ns() / TICK_NS) as usize)

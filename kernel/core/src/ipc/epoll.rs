@@ -255,6 +255,12 @@ pub struct Epoll {
 }
 
 impl Epoll {
+    /// The identity of the description that a member watches: of those with this descriptor number, the one with this place among them
+    /// (kcmp(2), KCMP_EPOLL_TFD).
+    pub fn description(&self, fd: i32, place: usize) -> Option<usize> {
+        let members = self.members.lock();
+        members.all().filter(|member| member.fd == fd).nth(place).map(|member| member.description)
+    }
     /// An empty set. ENOMEM.
     pub fn new() -> Result<Arc<Epoll>, Errno> {
         let mut waiters = Vec::new();

@@ -122,6 +122,9 @@ impl Memory {
                     continue;
                 }
             };
+            if vma.flags.contains(VmaFlags::GUARD) {
+                return Err(Refused::NotMapped);
+            }
             let allowed = match access {
                 Access::Read => !vma.prot.is_empty(),
                 Access::Write => vma.prot.contains(Prot::WRITE),

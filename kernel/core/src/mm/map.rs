@@ -288,6 +288,23 @@ impl Memory {
         layout.update(range, |vma| vma.flags |= VmaFlags::SEALED)
     }
 
+    /// MADV_GUARD_INSTALL and MADV_GUARD_REMOVE (madvise(2)): no access to the range is allowed from now on, and its pages are gone; or that is
+    /// taken back. EINVAL for locked memory and the kernel's own; ENOMEM.
+    pub fn guard(&self, range: Range<usize>, installs: bool) -> Result<(), Errno> {
+        let mut layout = self.change();
+        let refuses = |vma: &Vma| {
+            matches!(vma.backing, Backing::Placed) || installs && vma.flags.contains(VmaFlags::LOCKED)
+        };
+        if layout.regions.parts(range.clone()).any(|(_, vma)| refuses(&vma)) {
+            return Err(Errno::INVAL);
+        }
+        layout.update(range.clone(), |vma| vma.flags.set(VmaFlags::GUARD, installs))?;
+        if installs {
+            layout.unmap(range);
+        }
+        Ok(())
+    }
+
     /// True if every page of the range is mapped.
     pub fn covers(&self, range: Range<usize>) -> bool {
         range.is_empty() || self.layout().regions.covers(range)

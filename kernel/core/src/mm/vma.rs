@@ -31,6 +31,8 @@ bitflags::bitflags! {
         const DONT_DUMP = 512;
         /// Reached by its own page table alone (memfd_secret(2)): neither by other processes and debuggers nor by devices.
         const SECRET = 1024;
+        /// No access is allowed, whatever the rights are (MADV_GUARD_INSTALL).
+        const GUARD = 2048;
     }
 }
 

@@ -2,7 +2,7 @@
 use super::process::{self, ExitStatus, Process};
 use super::signal::{self, SigInfo};
 use super::thread::{Thread, Work};
-use super::{call_trace, debug, futex, futex_pi, later, perf, pid_space, ptrace, sched, terminal};
+use super::{call_trace, debug, futex, futex_pi, later, perf, pid_space, ptrace, sched, terminal, usage};
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, LOOK_EVERY_NS, PollSource};
 use crate::mm::memory::Memory;
@@ -92,7 +92,7 @@ pub fn exit_thread(thread: &Arc<Thread>, context: &UserContext, status: ExitStat
     release_futexes(&thread);
     let process = thread.process.clone();
     perf::ended(&thread);
-    process.ended_threads_ns.fetch_add(sched::cpu_time_ns(&thread), Relaxed);
+    usage::thread_ends(&thread);
     let left = process.remove_thread(&thread);
     ptrace::thread_ended(&thread, status);
     if let Some(space) = process.pid_space()

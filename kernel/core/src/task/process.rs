@@ -13,6 +13,7 @@ use super::pid_space::{self, PidSpace};
 use super::signal::{self, ProcessSignals, SigInfo};
 use super::terminal::Controlled;
 use super::thread::{Thread, ThreadName, Work};
+use super::usage::Usage;
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
 use crate::fs::descriptors::{DescriptorTable, TableUse};
@@ -95,10 +96,10 @@ pub struct Process {
     pub told: AtomicBool,
     /// The name of its first thread, once that has ended.
     ended_name: Mutex<ThreadName>,
-    /// CPU time of threads that ended, nanoseconds.
-    pub ended_threads_ns: AtomicU64,
-    /// CPU time of children waited for, nanoseconds.
-    pub children_ns: AtomicU64,
+    /// What threads that ended have used.
+    pub ended_threads: Mutex<Usage>,
+    /// What children waited for have used, and their own.
+    pub children: Mutex<Usage>,
     /// The signal it stopped for; 0: it runs.
     pub stopped: AtomicU32,
     /// A change between stopped and running that nobody waited for yet: the siginfo code and status; see waitid(2).
@@ -404,8 +405,8 @@ impl Process {
             dead: AtomicBool::new(false),
             told: AtomicBool::new(false),
             ended_name: Mutex::new(ThreadName::default()),
-            ended_threads_ns: AtomicU64::new(0),
-            children_ns: AtomicU64::new(0),
+            ended_threads: Mutex::new(Usage::default()),
+            children: Mutex::new(Usage::default()),
             stopped: AtomicU32::new(0),
             stop_report: Mutex::new(None),
             exit_signal: AtomicU32::new(abi::SIGCHLD),
@@ -558,7 +559,7 @@ impl Process {
     /// CPU time of all its threads, nanoseconds.
     pub fn cpu_time_ns(&self) -> u64 {
         let running: u64 = self.threads.lock().iter().map(|thread| super::sched::cpu_time_ns(thread)).sum();
-        running + self.ended_threads_ns.load(Relaxed)
+        running + self.ended_threads.lock().cpu_ns
     }
 
     /// Stops all threads (SIGSTOP and its like) and tells the parent.

@@ -2,6 +2,7 @@
 use super::family::Family;
 use super::process::{self, ExitStatus, Process};
 use super::ptrace::{self, Found};
+use super::usage::Usage;
 use crate::errno::Errno;
 use crate::ipc::poll::block_on;
 use alloc::sync::Arc;
@@ -33,8 +34,8 @@ pub struct Report {
     pub status: i32,
     /// The same as wait4(2) tells it.
     pub wait_status: i32,
-    /// CPU time it and its own children used, nanoseconds.
-    pub cpu_ns: u64,
+    /// What it and its own children have used.
+    pub usage: Usage,
 }
 
 /// Waits until a child does one of what `options` (WEXITED, WSTOPPED, WCONTINUED, WNOHANG, WNOWAIT) asks for. `None`:
@@ -124,7 +125,7 @@ fn look_at(parent: &Process, family: &mut Family, child: &Arc<Process>, options:
         }
         let report = ended(parent, child);
         if !keep && family.remove(child) {
-            parent.children_ns.fetch_add(report.cpu_ns, Relaxed);
+            parent.children.lock().add(&report.usage);
             process::forget(child.pid);
         }
         return Some(Look::Found(report));
@@ -150,12 +151,14 @@ fn look_at(parent: &Process, family: &mut Family, child: &Arc<Process>, options:
 fn ended(parent: &Process, child: &Arc<Process>) -> Report {
     let status = child.exiting.lock().unwrap_or(ExitStatus::Exited(0));
     let (code, value) = status.child_code();
+    let mut usage = Usage::of_process(child);
+    usage.add(&child.children.lock());
     Report {
         pid: parent.sees(child.pid),
         uid: child.credentials.lock().uid[0],
         code,
         status: value,
         wait_status: status.wait_status(),
-        cpu_ns: child.cpu_time_ns() + child.children_ns.load(Relaxed),
+        usage,
     }
 }

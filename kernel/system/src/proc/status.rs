@@ -69,7 +69,7 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
         Some(thread) => coracle_core::task::sched::cpu_time_ns(thread),
         None => process.cpu_time_ns(),
     });
-    let children = ticks(process.children_ns.load(Relaxed));
+    let children = ticks(process.children.lock().cpu_ns);
     let stack = process.program.lock().stack_start;
     let nice = subject.main().map_or(0, |thread| thread.scheduling().nice);
     let terminal = process.controlled.terminal();

@@ -2,6 +2,7 @@
 use super::trace::{tell_parent, traced_by};
 use crate::task::process::{self, ExitStatus, Process};
 use crate::task::thread::Thread;
+use crate::task::usage::Usage;
 use crate::task::wait::{Report, Which};
 use alloc::sync::Arc;
 use coracle_hal::sync::atomic::Ordering::*;
@@ -18,7 +19,7 @@ pub struct Ended {
     /// Its process group.
     group: i32,
     status: ExitStatus,
-    cpu_ns: u64,
+    usage: Usage,
     /// It was a process, whose parent is to be told.
     pub keeps: bool,
 }
@@ -27,7 +28,7 @@ impl Ended {
     /// That of a thread of `process`, which `tracer` traces.
     pub fn new(tracer: &Process, pid: i32, process: &Process, status: ExitStatus, keeps: bool) -> Ended {
         let (uid, group) = (process.user(), process.group.load(Relaxed));
-        Ended { pid, seen: tracer.sees(pid), uid, group, status, cpu_ns: process.cpu_time_ns(), keeps }
+        Ended { pid, seen: tracer.sees(pid), uid, group, status, usage: Usage::of_process(process), keeps }
     }
     /// CLD_* and si_status.
     pub fn code(&self) -> (i32, i32) {
@@ -36,7 +37,7 @@ impl Ended {
     fn report(&self) -> Report {
         let (code, status) = self.code();
         let wait_status = self.status.wait_status();
-        Report { pid: self.seen, uid: self.uid, code, status, wait_status, cpu_ns: self.cpu_ns }
+        Report { pid: self.seen, uid: self.uid, code, status, wait_status, usage: self.usage }
     }
 }
 
@@ -98,7 +99,7 @@ pub fn look(tracer: &Process, which: Which, options: u32) -> Found {
                 code: abi::CLD_TRAPPED as i32,
                 status,
                 wait_status: status << 8 | 0x7f,
-                cpu_ns: process.cpu_time_ns(),
+                usage: Usage::of_process(&process),
             });
         }
     }
