@@ -325,7 +325,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
             Some((cookie, mss)) => {
                 let own = self.announced_mss(cx);
                 let room = own.min(mss.unwrap_or(own)).max(DEFAULT_MSS) - OPTION_SPACE;
-                queued = self.send.append(len.min(room.into()), || cx.stack.device.alloc(), fill);
+                queued =
+                    self.send.append(len.min(room.into()), || cx.stack.device.alloc(), |room| fill(room));
                 cookie
             }
             None => Some(Cookie::REQUEST),
