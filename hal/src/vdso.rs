@@ -4,6 +4,8 @@
 //! ABI, chapters 4 and 5) are the same for all architectures ([`object`]); the code behind them is the architecture's.
 use crate::mm::frame::Frame;
 use alloc::vec::Vec;
+#[cfg(target_os = "none")]
+use coracle_fallible::TryVec as _;
 
 /// Pages to map at any address, in order: the data page(s), readable, then the ELF, readable and executable.
 pub struct Vdso {
@@ -51,10 +53,12 @@ fn make() -> Option<Vdso> {
     for page in bytes.chunks(crate::mm::frame::FRAME_SIZE) {
         let frame = Frame::alloc_zeroed()?;
         frame.write(0, page);
-        code.push(frame);
+        code.try_push(frame).ok()?;
     }
     let sigreturn = object.sigreturn as usize - object.start as usize;
-    Some(Vdso { data: alloc::vec![data], code, sigreturn })
+    let mut pages = Vec::new();
+    pages.try_push(data).ok()?;
+    Some(Vdso { data: pages, code, sigreturn })
 }
 
 /// Assembly of the object up to its code, from `vdso_start`: what ELF calls the machine, the version of the functions, the hash table (one

@@ -68,6 +68,16 @@ pub const RECURSIONS: &[Recursion] = &[
         reason: "the drop of a node takes the directories above it one by one first",
     },
     Recursion {
+        prefix: "<coracle_fs::overlay::node::Node as coracle_core::fs::inode::Inode>::",
+        times: 0,
+        reason: "no layer of an overlay is one itself (`Overlay::mount`)",
+    },
+    Recursion {
+        prefix: "core::ptr::drop_in_place<coracle_fs::overlay::file::OverlayFile>",
+        times: 0,
+        reason: "a file of an overlay has files of its layers, of which none is an overlay itself",
+    },
+    Recursion {
         prefix: "core::ptr::drop_in_place<coracle_core::task::process::Process>",
         times: 1,
         reason: "an observer is a running thread, which keeps its process: none observes a process that goes away; nor does a process that has \

@@ -8,7 +8,7 @@ use crate::mm::{heap, kmap, vmap};
 /// Bytes of a stack: what the deepest path of calls takes, which `cargo run -p xtask -- stack` finds in the built kernel, and a
 /// margin.
 #[cfg(target_os = "none")]
-pub const SIZE: usize = 36 * 1024;
+pub const SIZE: usize = 40 * 1024;
 /// The same for tests on a host, whose code is not optimised, and may panic and tell where.
 #[cfg(not(target_os = "none"))]
 pub const SIZE: usize = 512 * 1024;

@@ -185,7 +185,7 @@ pub fn set(open: &OpenFile, fd: i32, kind: u32) -> Result<(), Errno> {
             }
             None if ENABLED.load(Relaxed) == 0 => return Err(Errno::INVAL),
             None => {
-                leases.make_room(leases.len() + 1)?;
+                leases.make_room(1)?;
                 leases.push_reserved(Lease {
                     description,
                     kind,

@@ -54,6 +54,7 @@ impl Node {
     fn copy_one_up(&self, with_data: bool) -> Result<(), Errno> {
         let layers = self.overlay().upper()?;
         let lower = self.lower().ok_or(Errno::IO)?;
+        self.overlay().check_owner(&lower.inode.metadata())?;
         if self.is_removed() {
             // Some file is open on it still.
             if self.kind_bits() != S_IFREG {

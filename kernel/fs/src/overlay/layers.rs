@@ -10,9 +10,11 @@ use coracle_core::errno::Errno;
 use coracle_core::fs::inode::{Changes, Inode, NewNode};
 use coracle_core::fs::mount::{MountFlags, NewMount, Path, same};
 use coracle_core::fs::mount_space::{Tree, is_below};
+use coracle_core::fs::stat::Metadata;
 use coracle_core::lock::Mutex;
 use coracle_core::random;
 use coracle_core::sleeping::Sleeping;
+use coracle_core::task::user_space::UserSpace;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{Text, try_arc, try_box};
 use coracle_hal::once::Once;
@@ -45,6 +47,8 @@ pub struct Overlay {
     volume: Once<Upper>,
     options: Once<Text>,
     how: How,
+    /// The user namespace that it was mounted in; `None` is the first.
+    owner: Option<Arc<UserSpace>>,
     /// Held while names change, or a file is copied up.
     pub(super) changing: Sleeping<()>,
     pub(super) nodes: Mutex<Nodes>,
@@ -87,7 +91,7 @@ impl Overlay {
         let new = NewMount { root: lower, kind: "overlay", source: Vec::new(), flags, file_system: None };
         let mut layers = Vec::new();
         layers.try_push(Tree::new(new)?)?;
-        Self::new(layers, image, How { is_root: true, redirects: true, user_names: false })?.root()
+        Self::new(layers, image, How { is_root: true, redirects: true, user_names: false }, None)?.root()
     }
 
     /// One that a program mounts (mount(2); Linux's Documentation/filesystems/overlayfs.rst). `lowers`: its layers below, the upper ones
@@ -100,9 +104,15 @@ impl Overlay {
         if lowers.is_empty() || lowers.len() > MOST_LAYERS {
             return Err(Errno::INVAL);
         }
+        // One overlay in another would take twice the stack (Linux allows it once); and nodes go without asking a server.
+        if !lowers.iter().all(|lower| is_for_files(&lower.inode)) {
+            info!("overlay: a layer is neither on tmpfs, the image, nor ext4");
+            return Err(Errno::INVAL);
+        }
         let layers = lowers.iter().map(|lower| Tree::copy(lower, false)).try_collect_ok()?;
         let how = How { is_root: false, redirects: options.redirects, user_names: options.user_names };
-        let overlay = Self::new(layers, random::u64(), how)?;
+        let owner = coracle_core::this::with(|thread| thread.process.credentials.lock().space.clone());
+        let overlay = Self::new(layers, random::u64(), how, owner)?;
         let text = options.shown()?;
         overlay.options.call_once(|| text);
         let root = overlay.root()?;
@@ -110,8 +120,7 @@ impl Overlay {
             if !Arc::ptr_eq(&upper.mount, &work.mount) || is_below(&upper, &work) || is_below(&work, &upper) {
                 return Err(Errno::INVAL);
             }
-            let inode = upper.inode.as_any();
-            if !inode.is::<memory::Node>() && !inode.is::<ext4::Node>() {
+            if !is_for_files(&upper.inode) {
                 return Err(Errno::INVAL);
             }
             upper.check_writable()?;
@@ -121,7 +130,12 @@ impl Overlay {
         Ok(root)
     }
 
-    fn new(layers: Vec<Tree>, image: u64, how: How) -> Result<Arc<Overlay>, Errno> {
+    fn new(
+        layers: Vec<Tree>,
+        image: u64,
+        how: How,
+        owner: Option<Arc<UserSpace>>,
+    ) -> Result<Arc<Overlay>, Errno> {
         let mut devices = Vec::new();
         for layer in &layers {
             let device = layer.root.inode.identity().0;
@@ -137,6 +151,7 @@ impl Overlay {
             volume: Once::new(),
             options: Once::new(),
             how,
+            owner,
             changing: Sleeping::new(try_box(())?),
             nodes: Mutex::new(Nodes::default()),
         })?)
@@ -183,6 +198,13 @@ impl Overlay {
         text.push(b",lowerdir=/image,upperdir=/volume/upper,workdir=/volume/work")?;
         root.overlay().options.call_once(|| text);
         root.put_over(upper, volume, None)
+    }
+
+    /// EOVERFLOW if a file of that owner may not be copied up: its owner is none of the user namespace that the overlay was mounted in, whose root
+    /// would so make files of others (Linux's `ovl_copy_up`).
+    pub(super) fn check_owner(&self, file: &Metadata) -> Result<(), Errno> {
+        let is_mapped = self.owner.as_ref().is_none_or(|owner| owner.has_owners(file.uid, file.gid));
+        if is_mapped { Ok(()) } else { Err(Errno::OVERFLOW) }
     }
 
     /// The uppermost layer; EROFS if there is none, or not yet.
@@ -275,6 +297,12 @@ impl Upper {
             log!("overlay: what was replaced is not removed yet (error {})", error.number());
         }
     }
+}
+
+/// Whether an inode can be a layer: it is of the image, tmpfs or ext4.
+fn is_for_files(inode: &Arc<dyn Inode>) -> bool {
+    let inode = inode.as_any();
+    inode.is::<memory::Node>() || inode.is::<ext4::Node>()
 }
 
 fn directory(volume: &Arc<dyn Inode>, name: &[u8]) -> Result<Arc<dyn Inode>, Errno> {

@@ -52,8 +52,7 @@ fn merge(directory: &Arc<dyn Inode>, from: u64, first: &mut Vec<Listed>) -> Resu
                 continue;
             }
             first.truncate(BATCH - 1);
-            first.make_room(first.len() + 1)?;
-            first.insert(place, Listed { name, next });
+            first.try_insert(place, Listed { name, next })?;
         }
         long_call::pause();
     }
