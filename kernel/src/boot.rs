@@ -336,6 +336,7 @@ fn request(settings: &CommandLine, config: &Config) -> exec::Request {
         file: None,
         arguments: strings(arguments),
         environment: strings(environment(settings, config)),
+        is_hidden: false,
         no_new_privileges: false,
     }
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use coracle_core::arch::machine;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::{capability, check_capability};
-use coracle_core::fs::open::open_executable_at;
+use coracle_core::fs::open::{open_executable_at, open_executable_place};
 use coracle_core::fs::walk::Follow;
 use coracle_core::mm::user;
 use coracle_core::task::clone::{self, Request};
@@ -18,6 +18,7 @@ use coracle_core::task::usage::Usage;
 use coracle_core::task::wait::{self, Which};
 use coracle_core::task::{exec, exit, long_call, ptrace, terminal};
 use coracle_core::time::clock::to_timeval;
+use coracle_fallible::prelude::*;
 use coracle_fallible::text;
 use coracle_hal::paging;
 use coracle_hal::sync::atomic::Ordering::*;
@@ -139,7 +140,7 @@ fn read_strings(mut addr: usize, limit: u64) -> Result<Strings, Errno> {
 /// execve(2).
 pub fn execve(call: &Call) -> SysResult {
     let path = user::read_path(call.usize(0))?;
-    execute(call, path, None, 1)
+    execute(call, path, None, false, 1)
 }
 
 /// execveat(2).
@@ -150,32 +151,49 @@ pub fn execveat(call: &Call) -> SysResult {
         return Err(Errno::INVAL);
     }
     let process = &call.thread().process;
+    let is_from_here = path.starts_with(b"/") || directory == abi::AT_FDCWD && !path.is_empty();
     let follow = if flags & abi::AT_SYMLINK_NOFOLLOW != 0 { Follow::IfSlash } else { Follow::Always };
     let file = if path.is_empty() {
         if flags & abi::AT_EMPTY_PATH == 0 {
             return Err(Errno::NOENT);
         }
         let open = process.descriptors.get(directory)?;
-        let mode = open.file.stat()?.st_mode;
-        if mode & abi::S_IFMT != abi::S_IFREG || mode & 0o111 == 0 {
-            return Err(Errno::ACCES);
+        match open.file.place() {
+            // Opened anew: the descriptor may be a mere place (open(2), O_PATH), or for writing.
+            Some(place) => open_executable_place(place.clone())?,
+            None => {
+                let mode = open.file.stat()?.st_mode;
+                if mode & abi::S_IFMT != abi::S_IFREG || mode & 0o111 == 0 {
+                    return Err(Errno::ACCES);
+                }
+                open
+            }
         }
-        open
-    } else if directory == abi::AT_FDCWD || path.starts_with(b"/") {
+    } else if is_from_here {
         open_executable_at(&process.fs, None, &path, follow)?
     } else {
         let start = process.descriptors.get(directory)?;
         let place = start.file.place().ok_or(Errno::NOTDIR)?;
         open_executable_at(&process.fs, Some(&place.path), &path, follow)?
     };
-    let name = if path.is_empty() { text(format_args!("/dev/fd/{directory}"))?.into_bytes() } else { path };
-    execute(call, name, Some(file), 2)
+    if is_from_here {
+        return execute(call, path, Some(file), false, 2);
+    }
+    let mut name = text(format_args!("/dev/fd/{directory}"))?.into_bytes();
+    if !path.is_empty() {
+        name.try_push(b'/')?;
+        name.try_extend_from_slice(&path)?;
+    }
+    // The interpreter of a script would not find it by a descriptor that is closed by then.
+    let is_hidden = process.descriptors.is_close_on_exec(directory)?;
+    execute(call, name, Some(file), is_hidden, 2)
 }
 
 fn execute(
     call: &Call,
     path: Vec<u8>,
     file: Option<Arc<coracle_core::fs::file::OpenFile>>,
+    is_hidden: bool,
     first_argument: usize,
 ) -> SysResult {
     let limit = exec::arguments_limit(call.thread().process.limits.soft(abi::RLIMIT_STACK));
@@ -187,7 +205,8 @@ fn execute(
     let process = &call.thread().process;
     let credentials = process.credentials.lock().ids();
     let no_new_privileges = process.no_new_privileges.load(Relaxed) || ptrace::keeps_rights(call.thread());
-    let request = exec::Request { path, file, arguments, environment, credentials, no_new_privileges };
+    let request =
+        exec::Request { path, file, is_hidden, arguments, environment, credentials, no_new_privileges };
     call.set_registers(exec::replace(call.thread(), request)?);
     Ok(0)
 }
@@ -295,13 +314,17 @@ pub fn getppid(call: &Call) -> SysResult {
 fn process_or_self(call: &Call, pid: i32) -> Result<Arc<Process>, Errno> {
     match pid {
         0 => Ok(call.thread().process.clone()),
-        _ => pid_space::process(pid).ok_or(Errno::SRCH),
+        _ => pid_space::process_of(pid).ok_or(Errno::SRCH),
     }
 }
 
 /// setpgid(2).
 pub fn setpgid(call: &Call) -> SysResult {
     let target = process_or_self(call, call.i32(0))?;
+    if call.i32(0) != 0 && pid_space::named(call.i32(0)) != Some(target.pid) {
+        // A thread of it, which Linux finds, but wants to lead its process here.
+        return Err(Errno::INVAL);
+    }
     let group = match call.i32(1) {
         0 => target.pid,
         group if group < 0 => return Err(Errno::INVAL),

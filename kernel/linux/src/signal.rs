@@ -231,7 +231,7 @@ pub fn kill(call: &Call) -> SysResult {
         -1 => me.sees(other.pid) > 1 && other.pid != me.pid,
         _ => group == Some(other.group.load(Relaxed)),
     };
-    let one = (pid > 0).then(|| pid_space::process(pid)).flatten();
+    let one = (pid > 0).then(|| pid_space::process_of(pid)).flatten();
     let all = (pid <= 0).then(process::all);
     let targets = one.into_iter().chain(all.into_iter().flatten());
     let mut result = Err(Errno::SRCH);
@@ -298,7 +298,7 @@ pub(super) fn queued_info(call: &Call, signal: u32, addr: usize, target: i32) ->
 pub fn rt_sigqueueinfo(call: &Call) -> SysResult {
     let (pid, signal) = (call.i32(0), check_signal(call.i32(1))?);
     let info = queued_info(call, signal, call.usize(2), pid)?;
-    let target = pid_space::process(pid).ok_or(Errno::SRCH)?;
+    let target = pid_space::process_of(pid).ok_or(Errno::SRCH)?;
     check_target(call, &target, signal)?;
     if signal != 0 {
         signal::send_to_process(&target, info).check()?;

@@ -96,6 +96,7 @@ pub fn start(launch: Launch) -> Result<Arc<Process>, Errno> {
         arguments: launch.arguments,
         environment: launch.environment,
         credentials: credentials.ids(),
+        is_hidden: false,
         no_new_privileges: false,
     };
     let loaded = exec::load(&context, request, limits::DEFAULT_STACK)?;

@@ -214,8 +214,11 @@ impl OpenFile {
         result
     }
     /// Process `pid` closes a descriptor of it: what the process had by it ends (fcntl(2), record locks
-    /// and F_NOTIFY; mq_notify(3)).
+    /// and F_NOTIFY; mq_notify(3)). A mere place, by which nothing was had, ends nothing (open(2), O_PATH).
     pub fn descriptor_closed(self: &Arc<Self>, pid: i32) {
+        if self.flags() & O_PATH != 0 {
+            return;
+        }
         super::locks::descriptor_closed(self, pid);
         super::notify::descriptor_closed(self, pid);
         self.file.descriptor_closed(pid);

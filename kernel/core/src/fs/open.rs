@@ -242,6 +242,11 @@ pub fn open_executable_at(
         Some(Node::File(file)) => file.place().ok_or(Errno::ACCES)?.clone(),
         None => return Err(Errno::NOENT),
     };
+    open_executable_place(place)
+}
+
+/// The same of a place, as that of a descriptor (execveat(2), AT_EMPTY_PATH): ELOOP for a symbolic link.
+pub fn open_executable_place(place: Place) -> Result<Arc<OpenFile>, Errno> {
     let inode = place.path.inode.clone();
     if inode.is_link() {
         return Err(Errno::LOOP);

@@ -56,7 +56,7 @@ impl TimerFd {
 
     /// What timerfd_gettime(2) gives: nanoseconds until it goes off, or 0 if it is not set, and the interval.
     pub fn remaining(&self) -> (u64, u64) {
-        self.state.lock().interval.remaining()
+        self.state.lock().interval.remaining(0)
     }
 
     /// Sets it to go off at `first` (none: never); gives what [`Self::remaining`] was, if that is `wanted`. ECANCELED, though it is
@@ -69,7 +69,7 @@ impl TimerFd {
         wanted: bool,
     ) -> Result<Option<(u64, u64)>, Errno> {
         let mut state = self.state.lock();
-        let old = wanted.then(|| state.interval.remaining());
+        let old = wanted.then(|| state.interval.remaining(0));
         state.interval.set(first, interval_ns, &self.this, true)?;
         state.cancel_on_set = cancel_on_set;
         state.cancelled &= cancel_on_set;

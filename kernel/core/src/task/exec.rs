@@ -57,6 +57,8 @@ pub struct Request {
     pub path: Vec<u8>,
     /// The file, if it was opened by other means (fexecve).
     pub file: Option<Arc<OpenFile>>,
+    /// The path is gone when the program starts, so a script can't be executed (execveat(2), ENOENT).
+    pub is_hidden: bool,
     /// argv.
     pub arguments: Strings,
     /// envp.
@@ -83,7 +85,8 @@ pub struct Loaded {
 
 /// Puts a program into a new memory. `stack_limit`: RLIMIT_STACK. ENOENT, EACCES, ENOEXEC, ELOOP, E2BIG, ENOMEM…
 pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded, Errno> {
-    let Request { mut path, file, mut arguments, environment, credentials, no_new_privileges } = request;
+    let Request { mut path, file, is_hidden, mut arguments, environment, credentials, no_new_privileges } =
+        request;
     let name_path = path.try_to_vec()?;
     let mut file = match file {
         Some(file) => file,
@@ -100,6 +103,9 @@ pub fn load(fs: &FsContext, request: Request, stack_limit: u64) -> Result<Loaded
         if script.interpreter.is_empty() {
             // Linux looks the empty name up, and finds a directory.
             return Err(Errno::ACCES);
+        }
+        if is_hidden {
+            return Err(Errno::NOENT);
         }
         // argv[0] gives way to the interpreter, its argument, and the script's path.
         let mut replaced = Strings::new();

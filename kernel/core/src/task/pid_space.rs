@@ -291,6 +291,12 @@ pub fn process(number: i32) -> Option<Arc<Process>> {
     named(number).and_then(process::by_pid)
 }
 
+/// The process whose thread, or which itself, the running program calls by this number. Most calls that take a process take any of
+/// its threads on Linux.
+pub fn process_of(number: i32) -> Option<Arc<Process>> {
+    process(number).or_else(|| thread(number).map(|thread| thread.process.clone()))
+}
+
 /// The thread that the running program calls by this number.
 pub fn thread(number: i32) -> Option<Arc<Thread>> {
     named(number).and_then(process::thread_by_tid)

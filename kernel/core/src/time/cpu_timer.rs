@@ -45,19 +45,17 @@ impl CpuTimer {
         Ok(CpuTimer { next_ns: None, interval_ns: 0, expired: false, seen, timer: Timer::new()? })
     }
 
-    /// Sets it to expire when the clock shows `first_ns` (none: never). Returns what [`Self::remaining`] was.
+    /// Sets it to expire when the clock shows `first_ns` (none: never).
     pub fn set(
         &mut self,
         first_ns: Option<u64>,
         interval_ns: u64,
         now: Reading,
         owner: &Weak<impl Timed + 'static>,
-    ) -> (u64, u64) {
-        let old = self.remaining(now);
+    ) {
         (self.next_ns, self.interval_ns, self.expired) = (first_ns, interval_ns, false);
         // A time that has passed expires by the timer, too: the caller may hold locks. The caller runs, so the clock does.
         self.look_later(Reading { rests: false, ..now }, owner);
-        old
     }
 
     /// It never expires.
@@ -67,16 +65,15 @@ impl CpuTimer {
         self.timer.cancel();
     }
 
-    /// Nanoseconds left (0: disarmed), and the interval.
-    pub fn remaining(&self, now: Reading) -> (u64, u64) {
+    /// Nanoseconds left (0: disarmed), and the interval. `due`: what is left of one that is due, but has not gone off yet.
+    pub fn remaining(&self, now: Reading, due: u64) -> (u64, u64) {
         let left = match self.next_ns {
             Some(next_ns) if !self.expired || self.interval_ns != 0 => match next_ns.checked_sub(now.used_ns)
             {
                 Some(left) if left > 0 => left,
-                // Due, but not gone off yet.
                 _ => (now.used_ns - next_ns)
                     .checked_rem(self.interval_ns)
-                    .map_or(1, |since_ns| self.interval_ns - since_ns),
+                    .map_or(due, |since_ns| self.interval_ns - since_ns),
             },
             _ => 0,
         };

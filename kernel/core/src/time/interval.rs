@@ -78,14 +78,15 @@ impl IntervalTimer {
         }
     }
 
-    /// Nanoseconds left (0: disarmed), and the interval.
-    pub fn remaining(&self) -> (u64, u64) {
+    /// Nanoseconds left (0: disarmed), and the interval. `due`: what is left of one that is due, but has not gone off yet.
+    pub fn remaining(&self, due: u64) -> (u64, u64) {
         let now_ns = clock::monotonic_ns();
         let left = match self.next {
             Some(next) if !self.expired || self.interval_ns != 0 => match next.passed_at(now_ns) {
                 Err(left) => left,
-                // Due, but not gone off yet.
-                Ok(since) => since.checked_rem(self.interval_ns).map_or(1, |since| self.interval_ns - since),
+                Ok(since) => {
+                    since.checked_rem(self.interval_ns).map_or(due, |since| self.interval_ns - since)
+                }
             },
             _ => 0,
         };

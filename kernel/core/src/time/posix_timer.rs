@@ -165,6 +165,9 @@ impl PosixTimer {
         state.overrun = 0;
         state.merged = 0;
         let announce = self.notify != Notify::Nothing;
+        // A disarmed timer has no interval, other than those of CPU time of setitimer(2) (Linux's `set_cpu_itimer`).
+        let keeps_interval = self.clock.is_cpu() && matches!(self.notify, Notify::Interval { .. });
+        let interval_ns = if first == First::Never && !keeps_interval { 0 } else { interval_ns };
         match (&mut state.interval, reading) {
             (Interval::Cpu(timer), Some(now)) => {
                 let first = match first {
@@ -172,7 +175,9 @@ impl PosixTimer {
                     First::In(ns) => Some(now.used_ns.saturating_add(ns)),
                     First::At(ns) => Some(ns),
                 };
-                Ok(timer.set(first, interval_ns, now, &self.this))
+                let old = timer.remaining(now, self.left_when_due());
+                timer.set(first, interval_ns, now, &self.this);
+                Ok(old)
             }
             (Interval::Real(timer), _) => {
                 let first = match first {
@@ -180,12 +185,17 @@ impl PosixTimer {
                     First::In(ns) => Some(Deadline::Boot(clock::monotonic_ns().saturating_add(ns))),
                     First::At(ns) => Some(self.clock.deadline(ns)),
                 };
-                let old = timer.remaining();
+                let old = timer.remaining(self.left_when_due());
                 timer.set(first, interval_ns, &self.this, announce)?;
                 Ok(old)
             }
             (Interval::Cpu(_), None) => Err(Errno::INVAL),
         }
+    }
+
+    /// What is left of it while it is due, but has not gone off: nothing only if it is merely polled (Linux's `common_timer_get`).
+    fn left_when_due(&self) -> u64 {
+        u64::from(self.notify != Notify::Nothing)
     }
 
     /// It is not wanted any more.
@@ -200,8 +210,8 @@ impl PosixTimer {
     pub fn get(&self) -> (u64, u64) {
         let reading = self.read_cpu();
         match (&self.state.lock().interval, reading) {
-            (Interval::Real(timer), _) => timer.remaining(),
-            (Interval::Cpu(timer), Ok(Some(now))) => timer.remaining(now),
+            (Interval::Real(timer), _) => timer.remaining(self.left_when_due()),
+            (Interval::Cpu(timer), Ok(Some(now))) => timer.remaining(now, self.left_when_due()),
             (Interval::Cpu(_), _) => (0, 0),
         }
     }

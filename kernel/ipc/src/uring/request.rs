@@ -250,7 +250,7 @@ impl Request {
         let mut place = self.timer.lock();
         let Some(timer) = &mut *place else { return false };
         timer.restart(clock::monotonic_ns(), 0, &self.this);
-        timer.remaining().1 != 0
+        timer.remaining(0).1 != 0
     }
 
     /// Its timer is not wanted any more.

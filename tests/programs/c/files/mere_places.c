@@ -1,4 +1,5 @@
-// Descriptors of O_PATH: which calls take them, and that all others fail with EBADF (open(2)).
+// Descriptors of O_PATH: which calls take them, and that all others fail with EBADF (open(2)). The end of one leaves record locks alone,
+// that of any other descriptor of the file does not (fcntl(2)).
 #include "t.h"
 #include <poll.h>
 #include <sys/epoll.h>
@@ -6,10 +7,25 @@
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/statfs.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 
 // The test takes the word FAILED for a fault.
 #define NO_MAP ((void *)MAP_FAILED)
+
+// The kind of lock that another process finds in the way.
+static int seen_by_other(int file) {
+    pid_t child = fork();
+    NEED(child >= 0);
+    if (child == 0) {
+        struct flock lock = {.l_type = F_WRLCK};
+        NEED(fcntl(file, F_GETLK, &lock) == 0);
+        _exit(lock.l_type);
+    }
+    int status;
+    NEED(waitpid(child, &status, 0) == child);
+    return WEXITSTATUS(status);
+}
 
 int main(void) {
     enter_scratch();
@@ -59,5 +75,14 @@ int main(void) {
     struct pollfd one = {.fd = place, .events = POLLIN};
     SHOW(poll(&one, 1, 0));
     SHOW(one.revents == POLLNVAL);
+    puts("locks");
+    struct flock lock = {.l_type = F_WRLCK};
+    SHOW(fcntl(file, F_SETLK, &lock));
+    SHOW(close(open("a", O_PATH)));
+    SHOW(seen_by_other(file) == F_WRLCK);
+    SHOW(dup2(0, place) == place);
+    SHOW(seen_by_other(file) == F_WRLCK);
+    SHOW(close(open("a", O_RDONLY)));
+    SHOW(seen_by_other(file) == F_UNLCK);
     DONE();
 }

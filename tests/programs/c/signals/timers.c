@@ -57,6 +57,40 @@ int main(void) {
     SHOW(timer_create(CLOCK_REALTIME, &event, &timer));
     SHOW(timer_settime(timer, 0, &spec, NULL));
     SHOW(timer_create(999, &event, &timer));
+    // Of one that goes off once, nothing is left when its time has come, by either kind of clock (timer_gettime(2)).
+    struct itimerspec once = {.it_value = {0, 1}}; // has passed
+    static const clockid_t clocks[] = {CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_PROCESS_CPUTIME_ID};
+    for (int i = 0; i < 3; i++) {
+        timer_t polled;
+        NEED(timer_create(clocks[i], &event, &polled) == 0);
+        NEED(timer_settime(polled, TIMER_ABSTIME, &once, NULL) == 0);
+        NEED(timer_gettime(polled, &was) == 0);
+        SHOW(was.it_value.tv_sec + was.it_value.tv_nsec);
+        // A disarmed one has no interval.
+        NEED(timer_settime(polled, 0, &(struct itimerspec){.it_interval = {5, 0}}, NULL) == 0);
+        NEED(timer_gettime(polled, &was) == 0);
+        // Linux before 6.13 shows that of a clock of CPU time.
+        SHOW(i < 2 ? was.it_interval.tv_sec : 0);
+        SHOW(was.it_value.tv_sec + was.it_value.tv_nsec);
+        NEED(timer_delete(polled) == 0);
+    }
+    // Nor has ITIMER_REAL, other than the timers of CPU time (setitimer(2)).
+    static const int kinds[] = {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF};
+    for (int i = 0; i < 3; i++) {
+        it = (struct itimerval){.it_interval = {10, 0}};
+        SHOW(setitimer(kinds[i], &it, NULL));
+        SHOW(getitimer(kinds[i], &old));
+        SHOW(old.it_interval.tv_sec);
+        SHOW(old.it_value.tv_sec + old.it_value.tv_usec);
+        it.it_value.tv_sec = 1000;
+        SHOW(setitimer(kinds[i], &it, &old));
+        SHOW(old.it_interval.tv_sec);
+        SHOW(setitimer(kinds[i], &(struct itimerval){0}, &old));
+        SHOW(old.it_interval.tv_sec);
+        SHOW(getitimer(kinds[i], &old));
+        SHOW(old.it_interval.tv_sec);
+        SHOW(old.it_value.tv_sec + old.it_value.tv_usec);
+    }
     spec.it_value.tv_nsec = -1;
     SHOW(timer_settime(timer, 0, &spec, NULL));
     SHOW(setitimer(99, &it, NULL));
