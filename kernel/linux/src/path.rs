@@ -480,8 +480,13 @@ pub fn chroot(call: &Call) -> SysResult {
 pub fn getcwd(call: &Call) -> SysResult {
     let context = &call.thread().process.fs;
     let mut path = Text::new();
-    if !context.directory().write(&context.root(), &mut path)? {
-        return Err(Errno::NOENT);
+    let directory = context.directory();
+    if !directory.write(&context.root(), &mut path)? {
+        // It was removed, or can't be reached from the root: it is in another mount namespace, unmounted, or outside of chroot(2).
+        path.push(b"(unreachable)")?;
+        if !directory.write(&directory.top(), &mut path)? {
+            return Err(Errno::NOENT);
+        }
     }
     path.push(&[0])?;
     check_length(&path, 0)?;
