@@ -6,7 +6,7 @@ use coracle_core::mm::user;
 use coracle_core::mm::user_buf::MAX_PIECES;
 use coracle_core::task::pid_space;
 use coracle_core::task::process::{self, Process};
-use coracle_core::task::{long_call, look_into};
+use coracle_core::task::{long_call, look_into, oom};
 use coracle_hal::sync::atomic::Ordering::Relaxed;
 
 /// Bytes moved at a time between two processes.
@@ -181,6 +181,15 @@ pub fn kcmp(call: &Call) -> SysResult {
 fn kcmp_key() -> usize {
     static KEY: coracle_hal::once::Once<usize> = coracle_hal::once::Once::new();
     *KEY.call_once(|| coracle_core::random::u64() as usize)
+}
+
+/// process_mrelease(2).
+pub fn process_mrelease(call: &Call) -> SysResult {
+    if call.u32(1) != 0 {
+        return Err(Errno::INVAL);
+    }
+    oom::release(&*process_of_descriptor(&call.thread().process, call.i32(0))?)?;
+    Ok(0)
 }
 
 /// pidfd_getfd(2): a descriptor of its own for another process's open file.

@@ -254,6 +254,7 @@ system_calls! {
     310 process_vm_readv(pid, &iovecs, count, &iovecs, count, number) super::other_process::process_vm_readv, "all";
     311 process_vm_writev(pid, &iovecs, count, &iovecs, count, number) super::other_process::process_vm_writev, "all";
     312 kcmp(pid, pid, number, fd, fd) super::other_process::kcmp, "all";
+    448 process_mrelease(pidfd, number) super::other_process::process_mrelease, "all";
     438 pidfd_getfd(pidfd, fd, number) -> fd super::other_process::pidfd_getfd, "all";
     424 pidfd_send_signal(pidfd, signal, &siginfo, number) super::process::pidfd_send_signal, "all";
     434 pidfd_open(pid, fd_flags) -> pidfd super::process::pidfd_open, "all";

@@ -9,6 +9,7 @@ use super::oom_score;
 use super::process::{self, Process};
 use super::signal::{self, SigInfo};
 use super::{long_call, sched};
+use crate::errno::Errno;
 use crate::mm::fault::give_make_room;
 use crate::mm::memory::{Memory, PAGE_SIZE};
 use alloc::sync::Arc;
@@ -102,6 +103,23 @@ fn end(victim: &Arc<Process>, wanting: &Arc<Process>) {
     if has_pages(&memory) {
         memory.give_up();
     }
+}
+
+/// Takes the private pages of a process that is ending, before its threads have ended (process_mrelease(2)). EINVAL if it, or another that
+/// shares its memory, goes on; ESRCH if it has no memory any more.
+pub fn release(process: &Process) -> Result<(), Errno> {
+    let memory = process.memory();
+    if Arc::ptr_eq(&memory, Memory::none()) {
+        return Err(Errno::SRCH);
+    }
+    if memory.is_given_up() {
+        return Ok(());
+    }
+    if process::all().any(|other| other.memory_id() == memory.id && !is_ending(&other)) {
+        return Err(Errno::INVAL);
+    }
+    memory.give_up();
+    Ok(())
 }
 
 fn report(victim: &Arc<Process>, memory: &Memory, wanting: &Arc<Process>) {

@@ -12,6 +12,7 @@ macro_rules! call_number {
     ($table:literal get_mempolicy) => { Some(linux_raw_sys::general::__NR_get_mempolicy as usize) };
     ($table:literal migrate_pages) => { Some(linux_raw_sys::general::__NR_migrate_pages as usize) };
     ($table:literal move_pages) => { Some(linux_raw_sys::general::__NR_move_pages as usize) };
+    ($table:literal process_mrelease) => { Some(linux_raw_sys::general::__NR_process_mrelease as usize) };
     ($table:literal process_madvise) => { Some(linux_raw_sys::general::__NR_process_madvise as usize) };
     ($table:literal add_key) => { Some(linux_raw_sys::general::__NR_add_key as usize) };
     ($table:literal request_key) => { Some(linux_raw_sys::general::__NR_request_key as usize) };
