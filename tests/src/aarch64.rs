@@ -171,7 +171,7 @@ impl Batch {
         Self { machine, programs, outcomes: OnceLock::new() }
     }
 
-    /// What became of a program. Whoever asks first boots the guest.
+    /// What became of a program. The first call boots the guest.
     ///
     /// # Errors
     /// If it can't be built, or the guest not booted.

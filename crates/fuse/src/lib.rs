@@ -16,5 +16,5 @@ pub use reply::{
     Attributes, Entries, Entry, Found, Init, ONE_ENTRY_BYTES, REPLY_HEAD_BYTES, Statistics, open_reply,
 };
 pub use request::{
-    DATA_HEAD_BYTES, LONGEST_REQUEST, Operation, ROOT, Request, SYNC_DATA_ONLY, VERSION, change, open, option,
+    DATA_HEAD_BYTES, LONGEST_REQUEST, Operation, ROOT, Request, SYNC_DATA_ONLY, VERSION, change, option,
 };

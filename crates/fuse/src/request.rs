@@ -38,19 +38,6 @@ pub mod change {
     pub const HANDLE: u32 = 1 << 6;
 }
 
-/// Flags of open(2) that are the same on all architectures, by Linux's numbers.
-#[allow(missing_docs)]
-pub mod open {
-    pub const READ: u32 = 0;
-    pub const WRITE: u32 = 1;
-    pub const READ_WRITE: u32 = 2;
-    pub const EXCLUSIVE: u32 = 0o200;
-    pub const CREATE: u32 = 0o100;
-    pub const APPEND: u32 = 0o2000;
-    pub const DATA_SYNC: u32 = 0o10000;
-    pub const SYNC: u32 = 0o4_010_000;
-}
-
 /// What is asked of a node. Names and targets are bytes without a zero among them; `mode` is that of stat(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]

@@ -23,7 +23,10 @@ fn requests_lie_as_the_protocol_says() {
     assert_eq!(lookup, [head(44, 1, 5), b"etc\0".to_vec()].concat());
     let rename = written(5, Operation::Rename { name: b"a", to: 9, new_name: b"bc", flags: 1 });
     assert_eq!(rename, [head(61, 45, 5), b"\x09\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0a\0bc\0".to_vec()].concat());
-    let write = written(5, Operation::Write { handle: 3, offset: 4, count: 0x1000, flags: open::APPEND });
+    let write = written(
+        5,
+        Operation::Write { handle: 3, offset: 4, count: 0x1000, flags: coracle_wire::open::APPEND },
+    );
     assert_eq!(write.len(), DATA_HEAD_BYTES);
     assert_eq!(write[..40], head((DATA_HEAD_BYTES + 0x1000) as u32, 16, 5));
     // fh, offset, size, write_flags, lock_owner, flags, padding

@@ -1,19 +1,5 @@
 //! Flags of requests, the same on every architecture (Linux's include/net/9p/9p.h).
 
-/// Flags of Tlopen and Tlcreate (`P9_DOTL_*`).
-#[allow(missing_docs)]
-pub mod open {
-    pub const READ: u32 = 0;
-    pub const WRITE: u32 = 1;
-    pub const READ_WRITE: u32 = 2;
-    pub const CREATE: u32 = 0o100;
-    pub const EXCLUSIVE: u32 = 0o200;
-    pub const APPEND: u32 = 0o2000;
-    pub const DATA_SYNC: u32 = 0o10000;
-    pub const DIRECTORY: u32 = 0o200_000;
-    pub const SYNC: u32 = 0o4_000_000;
-}
-
 /// Bits of Tsetattr's `valid` (`P9_ATTR_*`).
 #[allow(missing_docs)]
 pub mod change {

@@ -13,7 +13,7 @@ mod reply;
 mod request;
 
 pub use coracle_wire::{Failure, Reader, Time};
-pub use flags::{REMOVE_DIRECTORY, change, open, wanted};
+pub use flags::{REMOVE_DIRECTORY, change, wanted};
 pub use reply::{
     Attributes, Entries, Entry, LIST_ENTRY_BYTES, Qid, REPLY_HEAD_BYTES, Statistics, open_reply,
 };

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod common;
+pub mod open;
 mod reader;
 mod writer;
 

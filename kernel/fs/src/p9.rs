@@ -1,8 +1,7 @@
 //! Servers of 9P2000.L (the crate `coracle-p9`), as Linux's v9fs uses them: QEMU's own.
 use crate::remote::carrier::{Carrier, Data, Manners, Message, frames, read_frames, small};
 use crate::remote::server::{
-    self, Attributes, Found, Gone, Handle, Kind, MAX_SIZE, Resize, Server, errno, from_timestamp, open,
-    timestamp,
+    self, Attributes, Found, Gone, Handle, Kind, MAX_SIZE, Resize, Server, errno, from_timestamp, timestamp,
 };
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -18,8 +17,9 @@ use coracle_hal::sync::atomic::{AtomicU32, Ordering};
 use coracle_hal::virtio::exchanges::Exchange;
 use coracle_p9::{
     DATA_HEAD_BYTES, Entries, NO_FID, NO_TAG, Qid, REMOVE_DIRECTORY, REPLY_HEAD_BYTES, Reader, Request,
-    Statistics, VERSION, change, open as create, open_reply, wanted,
+    Statistics, VERSION, change, open_reply, wanted,
 };
+use coracle_wire::open;
 use linux_raw_sys::general::{S_IFMT, XATTR_SIZE_MAX};
 
 static KIND: Kind = Kind { name: "9p", magic: 0x0102_1997, by_name: true };
@@ -215,7 +215,7 @@ impl Server for P9 {
         mode: u32,
     ) -> Result<(Found, Arc<Handle>), Errno> {
         let (maker, _) = self.walk(fid(directory), None)?;
-        let flags = create::CREATE | create::EXCLUSIVE | open::READ_WRITE;
+        let flags = open::CREATE | open::EXCLUSIVE | open::READ_WRITE;
         self.tell(&Request::Create { fid: fid(&maker), name, flags, mode, gid: ANY_GROUP })?;
         Ok((self.lookup(directory, name)?, maker))
     }

@@ -6,8 +6,7 @@
 //! that these could be kept with.
 use crate::remote::carrier::{Carrier, Data, HALF, Manners, Message, frames, read_frames, small};
 use crate::remote::server::{
-    self, Attributes, Found, Gone, Handle, Kind, MAX_SIZE, Resize, Server, errno, from_timestamp, open,
-    timestamp,
+    self, Attributes, Found, Gone, Handle, Kind, MAX_SIZE, Resize, Server, errno, from_timestamp, timestamp,
 };
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -19,10 +18,11 @@ use coracle_fallible::prelude::*;
 use coracle_fallible::{filled, try_arc, try_box};
 use coracle_fuse::{
     DATA_HEAD_BYTES, Entries, Init, Operation, REPLY_HEAD_BYTES, ROOT, Reader, Request, SYNC_DATA_ONLY,
-    Statistics, VERSION, change, open as flag, open_reply, option,
+    Statistics, VERSION, change, open_reply, option,
 };
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_hal::virtio::exchanges::Exchange;
+use coracle_wire::open;
 use linux_raw_sys::general::{S_IFMT, SEEK_DATA, SEEK_HOLE, XATTR_SIZE_MAX};
 
 static KIND: Kind = Kind { name: "virtiofs", magic: 0x6573_5546, by_name: false };
@@ -208,13 +208,8 @@ impl Server for VirtioFs {
         self.tell(file.number, operation)
     }
     fn open(&'static self, file: &Handle, flags: u32) -> Result<Arc<Handle>, Errno> {
-        let operation = match flags & open::DIRECTORY {
-            0 => {
-                let sync = if flags & open::SYNC != 0 { flag::SYNC } else { 0 };
-                Operation::Open { flags: flags & !open::SYNC | sync }
-            }
-            _ => Operation::OpenDirectory,
-        };
+        let is_directory = flags & open::DIRECTORY != 0;
+        let operation = if is_directory { Operation::OpenDirectory } else { Operation::Open { flags } };
         let number = self.ask(file.number, operation, |body| body.u64())?;
         Ok(try_arc(Handle::new(&self.0, file.number, Some((number, flags)), 0))?)
     }
@@ -224,7 +219,7 @@ impl Server for VirtioFs {
         name: &[u8],
         mode: u32,
     ) -> Result<(Found, Arc<Handle>), Errno> {
-        let flags = flag::CREATE | flag::EXCLUSIVE | flag::READ_WRITE;
+        let flags = open::CREATE | open::EXCLUSIVE | open::READ_WRITE;
         let operation = Operation::Create { name, flags, mode };
         let (found, number) = self.ask(directory.number, operation, |body| {
             let found = coracle_fuse::Found::read(body)?;

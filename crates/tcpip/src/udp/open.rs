@@ -94,7 +94,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             reuse_port: state.options.reuse_port,
             listening: false,
         };
-        // Nobody should foresee the port of a query (RFC 6056): the counter of the table is keyed and salted.
+        // The port of a query must not be foreseeable (RFC 6056): the counter of the table is keyed and salted.
         let random = self.keys.cookie.hash(address.words().1, socket.id() as u64);
         let (table, ports) = self.udp_space(socket.is_lite);
         let port = ports.bind(port, claim, random)?;

@@ -112,7 +112,7 @@ vdso_timeofday:
     udiv x13, x13, x16
     stp x12, x13, [x0]
 2:  cbz x1, 3f
-    str xzr, [x1]                   // the time zone, which nobody uses
+    str xzr, [x1]                   // no time zone is kept
 3:  mov w0, wzr
     ret
 vdso_timeofday_end:

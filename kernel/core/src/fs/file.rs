@@ -409,7 +409,7 @@ pub trait File: Send + Sync + Any {
     fn execute(&self) -> Result<Option<Arc<dyn Any + Send + Sync>>, Errno> {
         Ok(None)
     }
-    /// How many open files can only read the regular file, and how many can write to it; `None` where nobody may have a lease of it.
+    /// How many open files can only read the regular file, and how many can write to it; `None` where a file takes no leases.
     fn openers(&self) -> Option<[u32; 2]> {
         None
     }

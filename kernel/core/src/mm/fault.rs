@@ -267,7 +267,7 @@ impl Memory {
     }
 
     /// Makes all pages of the range present for `access` (MADV_POPULATE_READ, MADV_POPULATE_WRITE).
-    /// Secret pages are made by those who touch them alone.
+    /// A secret page is made by an access of its own process alone.
     pub fn populate(&self, range: Range<usize>, access: Access) -> Result<(), Refused> {
         self.check_not_secret(range.start, range.len()).map_err(|_| Refused::Access)?;
         range.step_by(PAGE_SIZE).try_for_each(|page| {

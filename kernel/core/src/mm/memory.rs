@@ -316,8 +316,8 @@ impl Memory {
         self.has_secrets.store(true, Relaxed);
     }
 
-    /// [`Refused::NoPage`] if any of `len` bytes at `addr` is secret (memfd_secret(2)): for who reaches them otherwise than by the page table
-    /// of this memory's own programs.
+    /// [`Refused::NoPage`] if any of `len` bytes at `addr` is secret (memfd_secret(2)): for accesses that do not go by the page table of this
+    /// memory's own programs.
     pub fn check_not_secret(&self, addr: usize, len: usize) -> Result<(), Refused> {
         if !self.has_secrets.load(Relaxed) {
             return Ok(());

@@ -2,7 +2,7 @@
 //!
 //! The event index is not taken: each publication rings, and each answer interrupts. What either side writes before it reads the other's index
 //! must be out by then, and that does not hold everywhere: QEMU 7.2's translator leaves out the barriers of a machine with one CPU, and its
-//! server of 9P has none where it goes to sleep. Without the index neither side looks at anything before it tells the other.
+//! server of 9P has none where it goes to sleep. Without the index neither side has to look at anything before it notifies the other.
 //!
 //! Several exchanges are out at a time. Each has a tag, by which the server knows it, and which is free again when its answer was read.
 use alloc::sync::Arc;

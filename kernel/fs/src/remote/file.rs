@@ -2,7 +2,7 @@
 use super::caching::Caching;
 use super::carrier::read_frames;
 use super::node::Node;
-use super::server::{Handle, MAX_SIZE, open};
+use super::server::{Handle, MAX_SIZE};
 use crate::cache::advice::Advice;
 use crate::cache::pages::{PAGE, Reading};
 use crate::cache::{Backing, pool};
@@ -21,6 +21,7 @@ use coracle_core::task::long_call;
 use coracle_fallible::prelude::*;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_hal::sync::atomic::{AtomicU32, Ordering};
+use coracle_wire::open;
 use core::any::Any;
 use linux_raw_sys::general::{
     FALLOC_FL_KEEP_SIZE, O_ACCMODE, O_DIRECT, O_DSYNC, O_RDONLY, O_RDWR, O_SYNC, O_WRONLY,

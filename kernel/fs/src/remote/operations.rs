@@ -1,7 +1,7 @@
 //! What path walking, stat(2) and the calls that change directories ask of the files of a share.
 use super::file::ShareFile;
 use super::node::Node;
-use super::server::{Found, Handle, open};
+use super::server::{Found, Handle};
 use crate::block::file as special;
 use crate::dev;
 use crate::memory::DirectoryFile;
@@ -19,6 +19,7 @@ use coracle_fallible::prelude::*;
 use coracle_fallible::try_arc;
 use coracle_hal::frame::Frame;
 use coracle_hal::sync::atomic::{AtomicBool, Ordering};
+use coracle_wire::open;
 use core::any::Any;
 use linux_raw_sys::general::{RENAME_EXCHANGE, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG};
 

@@ -7,19 +7,7 @@ use coracle_core::fs::inode::{Changes, DirEntry, NewNode, Usage};
 use coracle_core::fs::stat::{BLOCK_SIZE, Timestamp};
 use coracle_hal::frame::Frame;
 use coracle_hal::sync::atomic::{AtomicU64, Ordering};
-use coracle_wire::{Failure, Time};
-
-/// Flags by which files are opened. What is not here is the client's own matter. They are Linux's of most architectures.
-#[allow(missing_docs)]
-pub mod open {
-    pub const READ: u32 = 0;
-    pub const WRITE: u32 = 1;
-    pub const READ_WRITE: u32 = 2;
-    pub const APPEND: u32 = 0o2000;
-    pub const DATA_SYNC: u32 = 0o10000;
-    pub const DIRECTORY: u32 = 0o200_000;
-    pub const SYNC: u32 = 0o4_000_000;
-}
+use coracle_wire::{Failure, Time, open};
 
 /// Largest file: positions are signed 64-bit numbers.
 pub const MAX_SIZE: u64 = i64::MAX as u64;
