@@ -60,7 +60,7 @@ pub struct State<B> {
     pub(super) send_shut: bool,
 }
 
-/// A UDP socket. The program's calls go through [`Stack`].
+/// A UDP socket. The program's calls go through [`Stack`](crate::Stack).
 pub struct UdpSocket<D: Device, E: Events> {
     pub(super) ready: AtomicU32,
     /// It speaks UDP-Lite.

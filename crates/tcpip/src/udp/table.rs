@@ -126,7 +126,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     /// `None` at the end.
     ///
     /// # Errors
-    /// [`Error::NoBuffers`].
+    /// [`Error::NoBuffers`](crate::Error::NoBuffers).
     pub fn udp_list(
         &self,
         is_lite: bool,

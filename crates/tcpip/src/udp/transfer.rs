@@ -166,7 +166,7 @@ impl<D: Device, E: Events> Stack<D, E> {
         self.udp_recv_noting(socket, peek, |_| {}, sink)
     }
 
-    /// The same; `note` is shown the datagram's payload, before which its headers may still be ([`UdpHeaders`]).
+    /// The same; `note` is shown the datagram's payload, before which its headers may still be ([`UdpHeaders`](super::UdpHeaders)).
     #[inline]
     pub fn udp_recv_noting(
         &self,
