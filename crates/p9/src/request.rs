@@ -13,7 +13,7 @@ pub const DATA_HEAD_BYTES: usize = 23;
 /// Bytes of the longest request that the kernel makes: Tsymlink, with a name of 255 bytes and a target of 4095.
 pub const LONGEST_REQUEST: usize = 7 + 4 + 2 + 255 + 2 + 4095 + 4;
 
-/// A request. Names and targets are bytes; `mode` is that of stat(2), flags are in [`open`](crate::open), [`change`](crate::change) and
+/// A request. Names and targets are bytes; `mode` is that of stat(2), flags are in [`open`](coracle_wire::open), [`change`](crate::change) and
 /// [`wanted`](crate::wanted).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
