@@ -1,7 +1,7 @@
 //! The vDSO (vdso(7)): a tiny ELF shared object that programs call for the time without a system call.
 //!
 //! The whole object is assembled into the kernel: ELF header, program headers, dynamic section, symbols with their hash table (System V
-//! ABI, chapters 4 and 5) are the same for all architectures ([`object`]); the code behind them is the architecture's.
+//! ABI, chapters 4 and 5) are the same for all architectures (`object!`); the code behind them is the architecture's.
 use crate::mm::frame::Frame;
 use alloc::vec::Vec;
 #[cfg(target_os = "none")]
