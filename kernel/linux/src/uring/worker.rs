@@ -6,11 +6,13 @@ use coracle_core::ipc::poll::{Events, PollSource};
 use coracle_core::lock::Mutex;
 use coracle_core::task::exit::exit_thread;
 use coracle_core::task::later;
+use coracle_core::task::long_call;
 use coracle_core::task::process::{ExitStatus, new_id};
 use coracle_core::task::sched::{self, Wake};
 use coracle_core::task::signal::bit;
 use coracle_core::task::thread::{Thread, Work};
 use coracle_hal::context::UserContext;
+use coracle_hal::sync::atomic::Ordering::SeqCst;
 use coracle_hal::time;
 use coracle_ipc::uring::{Ring, pool};
 use coracle_sorted_map::SortedMap;
@@ -89,6 +91,7 @@ fn is_ending(thread: &Thread) -> bool {
 fn work(thread: &Arc<Thread>) {
     let Some(pool) = pool::existing(&thread.process) else { return };
     while !is_ending(thread) {
+        long_call::pause();
         pool.pay_announcements();
         if let Some(request) = pool.pop() {
             run_queued(thread, request, true);
@@ -130,23 +133,30 @@ fn sleep(thread: &Arc<Thread>, source: &PollSource, deadline_ns: u64, done: impl
 fn look_for_submissions(thread: &Arc<Thread>, ring: Weak<Ring>, idle_ns: u64) {
     let mut until_ns = time::now_ns() + idle_ns;
     while !is_ending(thread) {
+        long_call::pause();
         let Some(ring) = ring.upgrade().filter(|ring| !ring.is_gone() && has_submitter(ring)) else { return };
-        if ring.enabled.load(coracle_hal::sync::atomic::Ordering::SeqCst) && ring.submissions() > 0 {
+        // Submissions to a ring that is not enabled stay where they are.
+        let is_asked = || ring.enabled.load(SeqCst) && ring.submissions() > 0;
+        if is_asked() {
             let count = ring.memory.layout().entries;
+            let mut outcome = Ok(0);
             if ring.begin_submitting().is_ok() {
-                // What can't be submitted for lack of memory is tried again.
-                let _ = submit(thread, &ring, count);
+                outcome = submit(thread, &ring, count);
                 ring.end_submitting();
             }
             ring.announce_room();
             later::settle();
+            if outcome.is_err() {
+                // Memory may be free later.
+                sleep(thread, &ring.asked, time::now_ns() + LOOK_EVERY_NS, || ring.is_gone());
+            }
             until_ns = time::now_ns() + idle_ns;
         } else if time::now_ns() < until_ns {
             let look_ns = time::now_ns() + LOOK_EVERY_NS;
-            sleep(thread, &ring.asked, look_ns, || ring.submissions() > 0 || ring.is_gone());
+            sleep(thread, &ring.asked, look_ns, || is_asked() || ring.is_gone());
         } else {
             ring.memory.change(at::SQ_FLAGS, abi::IORING_SQ_NEED_WAKEUP, 0);
-            sleep(thread, &ring.asked, u64::MAX, || ring.submissions() > 0 || ring.is_gone());
+            sleep(thread, &ring.asked, u64::MAX, || is_asked() || ring.is_gone());
             ring.memory.change(at::SQ_FLAGS, 0, abi::IORING_SQ_NEED_WAKEUP);
             until_ns = time::now_ns() + idle_ns;
         }

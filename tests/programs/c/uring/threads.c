@@ -35,6 +35,21 @@ static void polled(void) {
     close(polled.fd);
 }
 
+// What is put into a ring that is not enabled stays there, and keeps no CPU busy.
+static void polled_later(void) {
+    struct ring later;
+    struct io_uring_params p = {.flags = IORING_SETUP_SQPOLL | IORING_SETUP_R_DISABLED, .sq_thread_idle = 20};
+    ring_open(&later, 4, &p);
+    ring_next(&later, IORING_OP_NOP, -1, 1);
+    __atomic_store_n(later.sq_tail, *later.sq_tail + 1, __ATOMIC_SEQ_CST);
+    later.prepared = 0;
+    usleep(60000);
+    SHOW(ring_ready(&later));
+    SHOW(ring_register(&later, IORING_REGISTER_ENABLE_RINGS, NULL, 0));
+    ring_print("enabled", ring_take(&later));
+    close(later.fd);
+}
+
 static void *submitter(void *unused) {
     for (int n = 0; n < EACH; n++) {
         pthread_mutex_lock(&lock);
@@ -99,6 +114,7 @@ int main(void) {
     pthread_t threads[THREADS];
     CHECK(pipe(ends) == 0);
     polled();
+    polled_later();
     provided();
     struct io_uring_params wide = {.flags = IORING_SETUP_CQSIZE, .cq_entries = THREADS * EACH};
     ring_open(&r, 8, &wide);
