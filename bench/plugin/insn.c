@@ -60,6 +60,7 @@ struct shared {
 static struct shared *shared;
 static bool per_cpu;
 static bool profile;
+static bool is_x86;
 static uint64_t marks[MAX_MARKS];
 static size_t marks_len;
 
@@ -163,7 +164,7 @@ static void translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
                                                  (void *)(uintptr_t)address);
         }
     }
-    bool rep = insns == 1 && is_repeated_string(qemu_plugin_tb_get_insn(tb, 0));
+    bool rep = is_x86 && insns == 1 && is_repeated_string(qemu_plugin_tb_get_insn(tb, 0));
     if (per_cpu) {
         qemu_plugin_register_vcpu_tb_exec_cb(tb, count_callback, QEMU_PLUGIN_CB_NO_REGS,
                                              (void *)(uintptr_t)insns);
@@ -210,6 +211,7 @@ EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int
     }
     shared->cpus = (uint64_t)info->system.smp_vcpus;
     per_cpu = shared->cpus > 1;
+    is_x86 = strcmp(info->target_name, "x86_64") == 0;
     shared->start_nanos = now();
     __atomic_store_n(&shared->magic, MAGIC, __ATOMIC_RELEASE);
     qemu_plugin_register_vcpu_tb_trans_cb(id, translate);

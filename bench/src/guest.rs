@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use object::{Object, ObjectSegment};
+use coracle_image::{MAGIC, PAGE_SIZE};
 use serde::{Deserialize, Serialize};
 
+use crate::arch::Arch;
 use crate::cpio::Archive;
 use crate::disk;
 use crate::network;
@@ -22,9 +23,9 @@ use crate::tools::{self, LinuxKernel};
 pub enum Guest {
     /// Debian's cloud kernel.
     Linux,
-    /// Coracle, program and kernel in ring 0.
+    /// Coracle, program and kernel in ring 0, or EL1.
     Unikernel,
-    /// Coracle, the program in ring 3.
+    /// Coracle, the program in ring 3, or EL0.
     Protected,
     /// Coracle as [`Guest::Unikernel`], on the machine that `coracle run` chooses where nothing is said.
     Microvm,
@@ -73,6 +74,8 @@ pub struct Launch {
 
 /// Everything needed to start guests.
 pub struct Shipyard {
+    /// The architecture of the guests.
+    pub arch: Arch,
     /// Where images and archives are made.
     pub out: PathBuf,
     /// The Linux guest's kernel, if Linux is measured.
@@ -96,8 +99,6 @@ pub struct Image {
 
 /// Modules the Linux guest's drivers are in; what they depend on is loaded before them.
 const LINUX_MODULES: &[&str] = &["virtio_pci", "virtio_mmio", "virtio_net"];
-/// The same for a disk; ext4 is in the kernel. Debian's start loads the checksum by the CPU's own instructions, too.
-const LINUX_DISK_MODULES: &[&str] = &["virtio_blk", "crc32c-intel"];
 /// Where such modules are, under the kernel's directory of modules.
 const MODULE_DIRECTORIES: &[&str] = &[
     "kernel/drivers/virtio",
@@ -132,20 +133,20 @@ impl Shipyard {
     }
 
     fn build_linux(&self, program: &Program) -> Result<Image> {
-        let busybox = tools::find("busybox")
+        let busybox = (program.tree.find("busybox"))
             .context("no busybox for the Linux guest's start: apt-get install busybox-static")?;
         let mut archive = Archive::default();
         for directory in ["proc", "sys", "dev", "tmp", "run", "root", "var/log"] {
             archive.directory(directory);
         }
-        archive.host(&busybox, "/bin/busybox")?;
+        archive.host(&program.tree.host(&busybox), "/bin/busybox")?;
         archive.symlink("/bin/sh", "busybox");
         let mut init = String::from(
             "#!/bin/busybox sh\nPATH=/bin\nbusybox mount -t proc proc /proc\nbusybox mount -t sysfs sys /sys\n\
              busybox mount -t devtmpfs dev /dev\nbusybox mkdir /dev/shm\nbusybox mount -t tmpfs shm /dev/shm\n",
         );
         let mut modules = Vec::new();
-        let disk_modules = program.disk.as_ref().map_or(&[][..], |_| LINUX_DISK_MODULES);
+        let disk_modules = program.disk.as_ref().map_or(&[][..], |_| self.arch.facts().disk_modules);
         for module in LINUX_MODULES.iter().chain(disk_modules) {
             self.load_order(module, &mut modules)?;
         }
@@ -214,29 +215,34 @@ impl Shipyard {
     }
 
     fn linux_command(&self, image: &Image, hardware: &Hardware) -> Result<Vec<String>> {
-        let mut command = words("qemu-system-x86_64 -nodefaults -no-user-config -no-reboot -display none");
+        let facts = self.arch.facts();
+        let mut command = vec![facts.qemu.0.to_owned()];
+        command.extend(words("-nodefaults -no-user-config -no-reboot -display none"));
+        command.extend(words(facts.qemu_options));
         command.extend(words(&format!(
-            "-machine {} -accel tcg -cpu max -smp {} -m {}M",
-            hardware.machine, hardware.cpus, hardware.memory_mib
+            "-machine {}{} -accel tcg -cpu {} -smp {} -m {}M",
+            hardware.machine, facts.machine_options, facts.cpu, hardware.cpus, hardware.memory_mib
         )));
         command.extend(words(&format!(
             "-kernel {} -initrd {} -append",
             self.linux()?.image.display(),
             image.file.display()
         )));
-        command.push("console=ttyS0 quiet mitigations=off reboot=t panic=-1".to_owned());
+        command.push(format!("console={} quiet mitigations=off reboot=t panic=-1", facts.serial));
         command.extend(words(&format!(
             "-serial file:{}/console -netdev tap,id=net0,ifname={},script=no,downscript=no -device \
-             virtio-net-pci,disable-legacy=on,netdev=net0,mac={}",
+             {},netdev=net0,mac={}",
             self.out.display(),
             network::TAP,
+            facts.devices.0,
             network::MAC,
         )));
         if let Some(file) = self.new_disk(image)? {
             command.extend(words(&format!(
                 "-drive if=none,id=disk0,format=raw,cache=writeback,discard=unmap,file={} -device \
-                 virtio-blk-pci,disable-legacy=on,drive=disk0",
-                file.display()
+                 {},drive=disk0",
+                file.display(),
+                facts.devices.1
             )));
         }
         Ok(command)
@@ -260,17 +266,41 @@ impl Shipyard {
             None => "root".to_owned(),
         };
         command.args(["--user", &user]);
-        let libraries = tools::libraries(&program.path);
-        for (path, host) in program.closure() {
-            if host != program.path && !libraries.contains(&host) {
-                command.arg("--add").arg(format!("{}:{path}", host.display()));
+        if self.arch.is_host() {
+            let libraries = program.tree.libraries(&program.host);
+            for (path, host) in program.closure() {
+                if host != program.host && !libraries.contains_key(&path) {
+                    command.arg("--add").arg(format!("{}:{path}", host.display()));
+                }
             }
+        } else {
+            // The whole of a tree becomes part of the image, so the program has one of its own.
+            command.arg("--root").arg(self.own_tree(program)?);
         }
         command.arg("--").args(&program.args);
         tools::run(&mut command)?;
         let image = fs::read(&file)?;
-        let kernel_bytes = kernel_part(&image).with_context(|| format!("{} is no image", file.display()))?;
-        Ok(Image { file, program: program.clone(), guest, bytes: image.len() as u64, kernel_bytes })
+        let archive = image.chunks(PAGE_SIZE).position(|page| page.starts_with(&MAGIC));
+        let kernel_bytes = archive.with_context(|| format!("{} is no image", file.display()))? * PAGE_SIZE;
+        Ok(Image {
+            file,
+            program: program.clone(),
+            guest,
+            bytes: image.len() as u64,
+            kernel_bytes: kernel_bytes as u64,
+        })
+    }
+
+    /// A tree with nothing but the program's own files.
+    fn own_tree(&self, program: &Program) -> Result<PathBuf> {
+        let tree = self.out.join(format!("{}.root", program.name));
+        let _ = fs::remove_dir_all(&tree);
+        for (path, host) in program.closure() {
+            let to = tree.join(path.trim_start_matches('/'));
+            fs::create_dir_all(to.parent().context("a file is in a directory")?)?;
+            fs::copy(&host, to).with_context(|| format!("cannot copy {}", host.display()))?;
+        }
+        Ok(tree)
     }
 
     /// What `coracle run` would start: the bench measures what users get.
@@ -330,13 +360,6 @@ impl Image {
     pub fn guest(&self) -> Guest {
         self.guest
     }
-}
-
-/// How much of an image is the kernel: all before the archive, which is the last segment.
-fn kernel_part(image: &[u8]) -> Result<u64> {
-    let elf = object::File::parse(image)?;
-    let last = elf.segments().map(|segment| segment.file_range().0).max();
-    last.context("it has no segments")
 }
 
 fn words(line: &str) -> Vec<String> {

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod arch;
 mod counter;
 mod cpio;
 mod disk;
@@ -20,6 +21,7 @@ mod results;
 mod suite;
 mod targets;
 mod tools;
+mod tree;
 mod vm;
 
 use std::fs;
@@ -30,11 +32,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 
+use arch::Arch;
 use guest::{Guest, Shipyard};
 use measure::Bench;
 use program::Stock;
 use results::{Baseline, Results};
 use suite::{Case, Method};
+use tree::Tree;
 use vm::Watch;
 
 /// Rounds, seconds per load and seconds of idleness of the full form.
@@ -63,16 +67,19 @@ struct Arguments {
     /// How long each load runs
     #[arg(long)]
     seconds: Option<u64>,
-    /// QEMU's machine type for Linux and Coracle alike: q35 or pc
-    #[arg(long, default_value = "q35")]
-    machine: String,
+    /// The architecture of the guests
+    #[arg(long, value_enum, default_value = "x86_64")]
+    arch: Arch,
+    /// QEMU's machine type for Linux and Coracle alike: q35 or pc, virt for aarch64
+    #[arg(long)]
+    machine: Option<String>,
     /// Keep the exact figures of this run as the record
     #[arg(long)]
     record: bool,
-    /// Write all figures to this file
-    #[arg(long, default_value = "target/bench/results.json")]
-    json: PathBuf,
-    /// Write the figures and plots into docs/src/performance.md and beside it
+    /// Write all figures to this file [default: results.json in target/bench, or in a directory there with the name of the other architecture]
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Write the figures into docs/src/performance.md, and for x86-64 plots beside it
     #[arg(long)]
     docs: bool,
     /// Measure nothing: tell, compare, record and document what this file of figures has
@@ -107,9 +114,20 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let out = std::env::current_dir()?.join("target/bench");
+    let (arch, facts) = (arguments.arch, arguments.arch.facts());
+    let mut out = std::env::current_dir()?.join("target/bench");
+    if arch != Arch::X86_64 {
+        out.push(facts.name);
+    }
     fs::create_dir_all(&out)?;
-    let stock = Stock::new(&out, &root.join("programs"))?;
+    let json = arguments.json.clone().unwrap_or_else(|| out.join("results.json"));
+    if let Some(file) = &arguments.tell {
+        return finish(&Results::load(file)?, None, arguments, root);
+    }
+    tools::check(arch)?;
+    // Before the network of the bench's own hides the world's.
+    let tree = Tree::open(arch, &out, &root.join("../scripts"))?;
+    let stock = Stock::new(&out, &root.join("programs"), tree.clone())?;
     let cases = suite::all(&stock)?;
     if arguments.list {
         for case in &cases {
@@ -120,20 +138,18 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(file) = &arguments.tell {
-        return finish(&Results::load(file)?, arguments, root);
-    }
-    tools::check()?;
     let (rounds, seconds, idle) = if arguments.quick { QUICK } else { FULL };
     let mut guests = arguments.guests.clone();
     if guests.is_empty() {
-        guests = vec![Guest::Linux, Guest::Unikernel, Guest::Protected, Guest::Microvm];
+        guests = facts.guests.to_vec();
         if arguments.quick {
             guests = vec![Guest::Unikernel, Guest::Protected];
         }
     }
-    // Before the network of the bench's own hides the world's.
-    let linux = if guests.contains(&Guest::Linux) { Some(tools::linux_kernel(&out)?) } else { None };
+    if let Some(guest) = guests.iter().find(|guest| !facts.guests.contains(guest)) {
+        bail!("there is no {} for {}", guest.name(), facts.name);
+    }
+    let linux = if guests.contains(&Guest::Linux) { Some(tools::linux_kernel(&tree, &out)?) } else { None };
     network::enter()?;
     let lock = fs::File::create(out.join("lock"))?;
     if lock.try_lock().is_err() {
@@ -141,8 +157,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let bench = Bench {
         plugin: tools::plugin(&root.join("plugin/insn.c"), &out)?,
-        yard: Shipyard { linux, coracle: coracle(arguments.coracle.as_deref(), &guests)?, out },
-        machine: arguments.machine.clone(),
+        yard: Shipyard { arch, linux, coracle: coracle(arguments.coracle.as_deref(), &guests)?, out },
+        machine: arguments.machine.clone().unwrap_or_else(|| facts.machine.to_owned()),
         period: Duration::from_secs(arguments.seconds.unwrap_or(seconds)),
         idle: Duration::from_secs(idle),
         only_exactly: arguments.only.as_ref().is_some_and(|only| cases.iter().any(|case| case.has(only))),
@@ -159,8 +175,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let results = measure_all(&bench, &cases, &guests, arguments.rounds.unwrap_or(rounds), &arguments.json);
-    finish(&results, arguments, root)
+    let results = measure_all(&bench, &cases, &guests, arguments.rounds.unwrap_or(rounds), &json);
+    finish(&results, Some(&json), arguments, root)
 }
 
 /// Finds the `coracle` command, unless only Linux is measured.
@@ -181,6 +197,7 @@ fn coracle(given: Option<&Path>, guests: &[Guest]) -> Result<PathBuf> {
 
 fn measure_all(bench: &Bench, cases: &[Case], guests: &[Guest], rounds: u32, json: &Path) -> Results {
     let mut results = Results::default();
+    results.set_arch(bench.yard.arch);
     let about = |results: &mut Results, key: &str, value: String| {
         results.about.insert(key.to_owned(), value);
     };
@@ -190,7 +207,9 @@ fn measure_all(bench: &Bench, cases: &[Case], guests: &[Guest], rounds: u32, jso
     if let Some(linux) = &bench.yard.linux {
         about(&mut results, "linux", linux.version.clone());
     }
-    if let Ok(version) = tools::run(std::process::Command::new("qemu-system-x86_64").arg("--version")) {
+    if let Ok(version) =
+        tools::run(std::process::Command::new(bench.yard.arch.facts().qemu.0).arg("--version"))
+    {
         about(&mut results, "qemu", version.lines().next().unwrap_or_default().to_owned());
     }
     let mut quiet = Vec::new();
@@ -215,17 +234,19 @@ fn measure_all(bench: &Bench, cases: &[Case], guests: &[Guest], rounds: u32, jso
     results
 }
 
-/// Tells the results, keeps them where asked, and judges them. `root` is the bench's own directory.
-fn finish(results: &Results, arguments: &Arguments, root: &Path) -> Result<ExitCode> {
-    if arguments.tell.is_none() {
-        results.save(&arguments.json)?;
+/// Tells the results, keeps them where asked and in `json`, and judges them. `root` is the bench's own directory.
+fn finish(results: &Results, json: Option<&Path>, arguments: &Arguments, root: &Path) -> Result<ExitCode> {
+    if let Some(json) = json {
+        results.save(json)?;
     }
     if arguments.docs {
         let docs = root.join("../docs/src");
-        plot::write(results, &docs.join("performance"))?;
+        if results.arch() == Arch::X86_64 {
+            plot::write(results, &docs.join("performance"))?;
+        }
         markdown::replace(results, &docs.join("performance.md"))?;
     }
-    let record = &root.join("baseline.json");
+    let record = &root.join(results.arch().facts().record);
     print!("{}{}", report::table(results), targets::table(&targets::verdicts(results)));
     let mut baseline = Baseline::load(record)?;
     let changes = report::changes(results, &baseline);
@@ -302,7 +323,11 @@ fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Argument
     let mut files = Vec::new();
     if guest != Guest::Linux {
         let kernel = bench.yard.out.join("coracle-kernel.elf");
-        tools::run(std::process::Command::new(&bench.yard.coracle).args(["kernel", "-o"]).arg(&kernel))?;
+        tools::run(
+            std::process::Command::new(&bench.yard.coracle)
+                .args(["kernel", "--arch", bench.yard.arch.facts().name, "-o"])
+                .arg(&kernel),
+        )?;
         files.push(kernel);
     }
     let is_elf = |file: &PathBuf| fs::read(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF"));

@@ -6,12 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::report::{GUESTS, figure, gain};
+use crate::report::{figure, gain};
 use crate::results::{Metric, Results};
 use crate::targets;
-
-const BEGIN: &str = "<!-- figures: written by `make bench ARGS=--docs` -->";
-const END: &str = "<!-- end of figures -->";
 
 /// Metrics in the order of the page.
 const METRICS: &[Metric] = &[
@@ -34,10 +31,11 @@ const METRICS: &[Metric] = &[
     Metric::Idle,
 ];
 
-/// Puts the figures where the page has its marks.
+/// Puts the figures where the page has the architecture's marks.
 pub fn replace(results: &Results, page: &Path) -> Result<()> {
     let text = fs::read_to_string(page).with_context(|| format!("cannot read {}", page.display()))?;
-    let marks = || Some((text.find(BEGIN)? + BEGIN.len(), text.find(END)?));
+    let [begin, end] = results.arch().facts().marks;
+    let marks = || Some((text.find(begin)? + begin.len(), text.find(end)?));
     let (begin, end) = marks().with_context(|| format!("{} has no marks for figures", page.display()))?;
     let new = format!("{}\n\n{}\n{}", &text[..begin], tables(results), &text[end..]);
     fs::write(page, new).with_context(|| format!("cannot write {}", page.display()))
@@ -46,6 +44,7 @@ pub fn replace(results: &Results, page: &Path) -> Result<()> {
 fn tables(results: &Results) -> String {
     let about: Vec<_> = results.about.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     let mut text = format!("Measured with {}.\n", about.join("; "));
+    let guests = results.arch().facts().guests;
     let verdicts = targets::verdicts(results);
     if !verdicts.is_empty() {
         text += "\n### Targets\n\n| | target | measured | |\n|---|---:|---:|---|\n";
@@ -58,7 +57,7 @@ fn tables(results: &Results) -> String {
     for metric in METRICS {
         let mut rows = String::new();
         for load in results.figures.keys() {
-            let values = GUESTS.map(|guest| results.median(load, *metric, guest));
+            let values: Vec<_> = guests.iter().map(|guest| results.median(load, *metric, *guest)).collect();
             if values.iter().all(Option::is_none) {
                 continue;
             }
@@ -79,10 +78,10 @@ fn tables(results: &Results) -> String {
         if !rows.is_empty() {
             let heading = metric.heading();
             let _ = write!(text, "\n### {}{}\n\n| |", heading[..1].to_uppercase(), &heading[1..]);
-            for guest in GUESTS {
+            for guest in guests {
                 let _ = write!(text, " {} |", guest.name());
             }
-            let _ = write!(text, "\n|---|{}\n{rows}", "---:|".repeat(GUESTS.len()));
+            let _ = write!(text, "\n|---|{}\n{rows}", "---:|".repeat(guests.len()));
         }
     }
     for failure in &results.failures {

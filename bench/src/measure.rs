@@ -289,7 +289,7 @@ pub fn micro_line(line: &str) -> Option<(&str, u64)> {
 
 /// The address of a function of a statically linked program.
 fn symbol(image: &Image, name: &str) -> Result<u64> {
-    let path = &image.program().path;
+    let path = &image.program().host;
     let bytes = fs::read(path)?;
     let elf = object::File::parse(&*bytes)?;
     elf.symbols()

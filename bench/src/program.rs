@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::disk::{self, Content, Disk};
 use crate::tools;
+use crate::tree::Tree;
 use crate::vm::Ready;
 
 /// A program as both guests get it.
@@ -15,8 +16,12 @@ use crate::vm::Ready;
 pub struct Program {
     /// Its name in tables and on the command line.
     pub name: String,
-    /// The file on this machine; it has the same path in the guest.
+    /// Its path in the guest.
     pub path: PathBuf,
+    /// The file on this machine.
+    pub host: PathBuf,
+    /// Where it and its libraries come from.
+    pub tree: Tree,
     /// Its arguments, without its name.
     pub args: Vec<String>,
     /// Further files and directories: path on this machine, path in the guest.
@@ -94,29 +99,22 @@ const PYTHON_LEFT_OUT: &[&str] = &[
     "turtledemo",
     "pydoc_data",
     "config-3.11-x86_64-linux-gnu",
+    "config-3.11-aarch64-linux-gnu",
 ];
 
 impl Program {
-    fn new(name: &str, path: &Path, args: &[&str], ready: Ready) -> Self {
+    fn new(name: &str, path: &Path, tree: &Tree, args: &[&str], ready: Ready) -> Self {
         Self {
             name: name.to_owned(),
             path: path.to_owned(),
+            host: tree.host(path),
+            tree: tree.clone(),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
             files: Vec::new(),
             ready,
             disk: None,
             as_owner: false,
         }
-    }
-
-    fn installed(name: &str, package: &str, args: &[&str], ready: Ready) -> Result<Self> {
-        // Debian's own, even where another stands earlier on PATH.
-        let path = ["/usr/bin", "/usr/sbin"]
-            .iter()
-            .map(|directory| Path::new(directory).join(name))
-            .find(|path| path.exists())
-            .with_context(|| format!("{name} is not installed: apt-get install {package}"))?;
-        Ok(Self::new(name, &path, args, ready))
     }
 
     fn on(mut self, disk: Disk) -> Self {
@@ -132,7 +130,7 @@ impl Program {
     /// The program's files with the libraries of every ELF file among them: guest path to host path.
     pub fn closure(&self) -> BTreeMap<String, PathBuf> {
         let mut all = BTreeMap::new();
-        let mut elves = vec![self.path.clone()];
+        let mut elves = vec![self.host.clone()];
         for (host, guest) in &self.files {
             all.insert(guest.clone(), host.clone());
             if host.extension().is_some_and(|extension| extension == "so") {
@@ -140,11 +138,9 @@ impl Program {
             }
         }
         for elf in &elves {
-            for library in tools::libraries(elf) {
-                all.insert(library.to_string_lossy().into_owned(), library);
-            }
+            all.extend(self.tree.libraries(elf));
         }
-        all.insert(self.path.to_string_lossy().into_owned(), self.path.clone());
+        all.insert(self.path.to_string_lossy().into_owned(), self.host.clone());
         all
     }
 }
@@ -153,11 +149,12 @@ impl Program {
 pub struct Stock {
     made: PathBuf,
     sources: PathBuf,
+    tree: Tree,
 }
 
 impl Stock {
-    /// Makes the files under `out`; `sources` is the directory of the measuring programs.
-    pub fn new(out: &Path, sources: &Path) -> Result<Self> {
+    /// Makes the files under `out`; `sources` is the directory of the measuring programs, and `tree` has all others.
+    pub fn new(out: &Path, sources: &Path, tree: Tree) -> Result<Self> {
         let made = out.join("files");
         fs::create_dir_all(&made)?;
         fs::write(made.join("passwd"), PASSWD)?;
@@ -180,11 +177,20 @@ impl Stock {
         }
         fs::write(made.join("transactions.sql"), transactions)?;
         fs::write(made.join("no-transaction.sql"), journal)?;
-        Ok(Self { made, sources: sources.to_owned() })
+        Ok(Self { made, sources: sources.to_owned(), tree })
     }
 
     fn file(&self, name: &str) -> PathBuf {
         self.made.join(name)
+    }
+
+    fn installed(&self, name: &str, package: &str, args: &[&str], ready: Ready) -> Result<Program> {
+        // Debian's own, even where another stands earlier on PATH.
+        let path = self
+            .tree
+            .find(name)
+            .with_context(|| format!("{name} is not installed: apt-get install {package}"))?;
+        Ok(Program::new(name, &path, &self.tree, args, ready))
     }
 
     fn accounts(&self, program: Program) -> Program {
@@ -195,19 +201,19 @@ impl Stock {
     pub fn memcached(&self, megabytes: u32, threads: u32) -> Result<Program> {
         let (megabytes, threads) = (megabytes.to_string(), threads.to_string());
         let args = ["-u", "root", "-p", "11211", "-m", &megabytes, "-t", &threads, "-c", "20000", "-U", "0"];
-        Ok(self.accounts(Program::installed("memcached", "memcached", &args, Ready::Tcp(11211))?))
+        Ok(self.accounts(self.installed("memcached", "memcached", &args, Ready::Tcp(11211))?))
     }
 
     /// redis without persistence.
     pub fn redis(&self) -> Result<Program> {
         let args = ["--port", "6379", "--save", "", "--appendonly", "no", "--protected-mode", "no"];
-        Program::installed("redis-server", "redis-server", &args, Ready::Tcp(6379))
+        self.installed("redis-server", "redis-server", &args, Ready::Tcp(6379))
     }
 
     /// nginx serving one small and one large file.
     pub fn nginx(&self) -> Result<Program> {
         let args = ["-p", "/srv", "-e", "stderr", "-c", "/etc/nginx/nginx.conf"];
-        let program = Program::installed("nginx", "nginx-light", &args, Ready::Tcp(80))?;
+        let program = self.installed("nginx", "nginx-light", &args, Ready::Tcp(80))?;
         Ok(self
             .accounts(program)
             .add(self.file("nginx.conf"), "/etc/nginx/nginx.conf")
@@ -218,22 +224,21 @@ impl Stock {
     /// python's own web server.
     pub fn python(&self) -> Result<Program> {
         let args = ["-m", "http.server", "--directory", "/srv/www", "8000"];
-        let mut program = Program::installed("python3.11", "python3", &args, Ready::Tcp(8000))?;
-        program.files = tree(Path::new("/usr/lib/python3.11"), PYTHON_LEFT_OUT)?;
+        let mut program = self.installed("python3.11", "python3", &args, Ready::Tcp(8000))?;
+        program.files = self.files("/usr/lib/python3.11", PYTHON_LEFT_OUT)?;
         Ok(program.add(self.file("index.html"), "/srv/www/index.html"))
     }
 
     /// The sqlite3 shell, inserting all rows or none.
     pub fn sqlite(&self, rows: bool) -> Result<Program> {
-        let program =
-            Program::installed("sqlite3", "sqlite3", &[":memory:", ".read /rows.sql"], Ready::Exit)?;
+        let program = self.installed("sqlite3", "sqlite3", &[":memory:", ".read /rows.sql"], Ready::Exit)?;
         Ok(program.add(self.file(if rows { "rows.sql" } else { "none.sql" }), "/rows.sql"))
     }
 
     /// The sqlite3 shell on a disk, committing each row as a transaction of its own, or none.
     pub fn sqlite_wal(&self, rows: bool) -> Result<Program> {
         let program =
-            Program::installed("sqlite3", "sqlite3", &["/data/base", ".read /rows.sql"], Ready::Exit)?;
+            self.installed("sqlite3", "sqlite3", &["/data/base", ".read /rows.sql"], Ready::Exit)?;
         let script = self.file(if rows { "transactions.sql" } else { "no-transaction.sql" });
         let mut program = program.add(script, "/rows.sql").on(self.empty_disk());
         program.name = "sqlite3-wal".to_owned();
@@ -260,19 +265,19 @@ impl Stock {
             .into_iter()
             .chain(["--ioengine=libaio", "--iodepth=32", "--thread", "--norandommap", &count])
             .collect();
-        Ok(Program::installed("fio", "fio", &args, Ready::Exit)?.on(self.file_disk()))
+        Ok(self.installed("fio", "fio", &args, Ready::Exit)?.on(self.file_disk()))
     }
 
     /// PostgreSQL with Debian's defaults, but for what a guest has it listen to. `None`: it isn't installed.
     pub fn postgres(&self) -> Result<Option<Program>> {
         let server = Path::new(POSTGRES);
-        if !server.exists() {
+        if !self.tree.host(server).exists() {
             return Ok(None);
         }
         let args = ["-D", "/data/cluster", "-c", "listen_addresses=*", "-c", "unix_socket_directories=/tmp"];
-        let mut program = Program::new("postgres", server, &args, Ready::Tcp(5432));
+        let mut program = Program::new("postgres", server, &self.tree, &args, Ready::Tcp(5432));
         for directory in POSTGRES_FILES {
-            program.files.extend(tree(Path::new(directory), POSTGRES_LEFT_OUT)?);
+            program.files.extend(self.files(directory, POSTGRES_LEFT_OUT)?);
         }
         program.as_owner = true;
         let initdb = Content::Cluster(server.with_file_name("initdb"));
@@ -298,19 +303,31 @@ impl Stock {
 
     /// iperf3 as server.
     pub fn iperf3(&self) -> Result<Program> {
-        Program::installed("iperf3", "iperf3", &["-s", "-p", "5201"], Ready::Tcp(5201))
+        self.installed("iperf3", "iperf3", &["-s", "-p", "5201"], Ready::Tcp(5201))
     }
 
     /// One of the bench's own programs.
     pub fn own(&self, name: &str, args: &[&str], ready: Ready) -> Result<Program> {
-        let path = tools::program(&self.sources.join(format!("{name}.c")), &self.made)?;
-        Ok(Program::new(name, &path, args, ready))
+        let source = self.sources.join(format!("{name}.c"));
+        let path = tools::program(self.tree.arch().facts().compiler.0, &source, &self.made)?;
+        Ok(Program { host: path.clone(), ..Program::new(name, &path, &self.tree, args, ready) })
+    }
+
+    /// The files of a directory of the tree and those below it, but for what has one of the names `left_out`: path on this machine, path in
+    /// the guest.
+    fn files(&self, directory: &str, left_out: &[&str]) -> Result<Vec<(PathBuf, String)>> {
+        let mut files = Vec::new();
+        walk(&self.tree.host(Path::new(directory)), left_out, &mut files)?;
+        let guest = |file: &PathBuf| {
+            let inside = file.strip_prefix(self.tree.directory()).unwrap_or(file);
+            Path::new("/").join(inside).to_string_lossy().into_owned()
+        };
+        Ok(files.into_iter().map(|file| (file.clone(), guest(&file))).collect())
     }
 }
 
-/// The files of a directory of this machine and those below it, but for what has one of the names `left_out`.
-fn tree(directory: &Path, left_out: &[&str]) -> Result<Vec<(PathBuf, String)>> {
-    let mut files = Vec::new();
+/// Appends the files of a directory of this machine and of those below it, but for what has one of the names `left_out`.
+fn walk(directory: &Path, left_out: &[&str], files: &mut Vec<PathBuf>) -> Result<()> {
     let entries = fs::read_dir(directory).with_context(|| format!("no {}", directory.display()))?;
     for entry in entries {
         let path = entry?.path();
@@ -319,11 +336,10 @@ fn tree(directory: &Path, left_out: &[&str]) -> Result<Vec<(PathBuf, String)>> {
             continue;
         }
         if path.is_dir() {
-            files.extend(tree(&path, left_out)?);
+            walk(&path, left_out, files)?;
         } else {
-            let guest = path.to_string_lossy().into_owned();
-            files.push((path, guest));
+            files.push(path);
         }
     }
-    Ok(files)
+    Ok(())
 }

@@ -2,16 +2,12 @@
 
 use std::fmt::Write;
 
-use crate::guest::Guest;
 use crate::results::{Baseline, Metric, Results};
 
 /// A loss above this fraction fails the short form.
 pub const GROSS_LOSS: f64 = 0.25;
 /// Changes below this fraction are not worth a line.
 const WORTH_TELLING: f64 = 0.02;
-
-/// The columns.
-pub const GUESTS: [Guest; 4] = [Guest::Linux, Guest::Unikernel, Guest::Protected, Guest::Microvm];
 
 /// A figure with as many digits as mean something.
 pub fn figure(value: f64) -> String {
@@ -46,6 +42,7 @@ pub fn gain(metric: Metric, linux: Option<f64>, value: f64) -> String {
 
 /// Every metric's table: a line per load, a column per guest, beside each how many times better than Linux it is.
 pub fn table(results: &Results) -> String {
+    let guests = results.arch().facts().guests;
     let mut metrics: Vec<Metric> = results.figures.values().flat_map(|by| by.keys().copied()).collect();
     metrics.sort();
     metrics.dedup();
@@ -53,11 +50,11 @@ pub fn table(results: &Results) -> String {
     for metric in metrics {
         let _ = writeln!(text, "\n{}", metric.heading());
         let _ = write!(text, "  {:<25}", "");
-        for guest in GUESTS {
+        for guest in guests {
             let _ = write!(text, " {:>13} {:>6}", guest.name(), "");
         }
         for load in results.figures.keys() {
-            let values = GUESTS.map(|guest| results.median(load, metric, guest));
+            let values: Vec<_> = guests.iter().map(|guest| results.median(load, metric, *guest)).collect();
             if values.iter().all(Option::is_none) {
                 continue;
             }
@@ -116,7 +113,7 @@ pub fn changes(results: &Results, baseline: &Baseline) -> Vec<Change> {
 
 /// The changes in words.
 pub fn comparison(changes: &[Change]) -> String {
-    let mut text = String::from("\nagainst the record (bench/baseline.json)\n");
+    let mut text = String::from("\nagainst the record\n");
     let told: Vec<_> = changes.iter().filter(|change| change.growth().abs() >= WORTH_TELLING).collect();
     for change in &told {
         let _ = writeln!(

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::arch::Arch;
 use crate::guest::Guest;
 
 /// What is measured.
@@ -92,6 +93,9 @@ impl Metric {
     }
 }
 
+/// What `about` calls the architecture.
+const ARCH: &str = "arch";
+
 type PerGuest<T> = BTreeMap<Guest, T>;
 
 /// Every figure of a run: each round's, in order.
@@ -116,6 +120,16 @@ impl Results {
             .entry(guest)
             .or_default()
             .push(value);
+    }
+
+    /// The architecture of the guests.
+    pub fn arch(&self) -> Arch {
+        self.about.get(ARCH).and_then(|name| Arch::named(name)).unwrap_or(Arch::X86_64)
+    }
+
+    /// Notes the architecture of the guests.
+    pub fn set_arch(&mut self, arch: Arch) {
+        self.about.insert(ARCH.to_owned(), arch.facts().name.to_owned());
     }
 
     /// The median over the rounds.

@@ -6,12 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// The package of the Linux guest's kernel.
-const KERNEL_PACKAGE: &str = "linux-image-cloud-amd64";
+use crate::arch::Arch;
+use crate::tree::Tree;
 
-/// Tools and the Debian packages they are in.
+/// Tools and the Debian packages they are in, beside those of the architecture.
 const TOOLS: &[(&str, &str)] = &[
-    ("qemu-system-x86_64", "qemu-system-x86"),
     ("cc", "gcc"),
     ("dpkg-deb", "dpkg"),
     ("apt-get", "apt"),
@@ -46,8 +45,9 @@ pub fn find(name: &str) -> Option<PathBuf> {
 }
 
 /// Checks that every tool is there; the error names all that are missing and their packages.
-pub fn check() -> Result<()> {
-    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| find(tool).is_none()).collect();
+pub fn check(arch: Arch) -> Result<()> {
+    let own = [arch.facts().qemu, arch.facts().compiler];
+    let missing: Vec<_> = own.iter().chain(TOOLS).filter(|(tool, _)| find(tool).is_none()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -79,11 +79,11 @@ pub fn plugin(source: &Path, out: &Path) -> Result<PathBuf> {
 
 /// Compiles a measuring program statically, at an address nothing else uses (so that its functions can be watched
 /// for from the machine's first instruction on).
-pub fn program(source: &Path, out: &Path) -> Result<PathBuf> {
+pub fn program(compiler: &str, source: &Path, out: &Path) -> Result<PathBuf> {
     let product = out.join(source.file_stem().context("a source has a name")?);
     if !fresh(&product, source) {
         let flags = ["-O2", "-Wall", "-static", "-no-pie", "-pthread", "-Wl,-Ttext-segment=0x10000000", "-o"];
-        run(Command::new("cc").args(flags).arg(&product).arg(source))
+        run(Command::new(compiler).args(flags).arg(&product).arg(source))
             .with_context(|| format!("cannot compile {}", source.display()))?;
     }
     Ok(product)
@@ -99,21 +99,22 @@ pub struct LinuxKernel {
     pub version: String,
 }
 
-/// Finds the cloud kernel on this machine, or fetches its package into `out` (nothing is installed).
-pub fn linux_kernel(out: &Path) -> Result<LinuxKernel> {
-    if let Some(kernel) = kernel_in(Path::new("/")) {
+/// Finds the cloud kernel in the tree, or fetches its package into `out` (nothing is installed).
+pub fn linux_kernel(tree: &Tree, out: &Path) -> Result<LinuxKernel> {
+    if let Some(kernel) = kernel_in(tree.directory()) {
         return Ok(kernel);
     }
+    let kernel_package = tree.arch().facts().kernel_package;
     let root = out.join("linux");
     if let Some(kernel) = kernel_in(&root) {
         return Ok(kernel);
     }
-    eprintln!("bench: fetching Debian's {KERNEL_PACKAGE}");
-    let depends = run(Command::new("apt-cache").args(["depends", KERNEL_PACKAGE]))?;
+    eprintln!("bench: fetching Debian's {kernel_package}");
+    let depends = run(Command::new("apt-cache").args(["depends", kernel_package]))?;
     let package = depends
         .split_whitespace()
-        .find(|word| word.starts_with("linux-image-") && *word != KERNEL_PACKAGE)
-        .with_context(|| format!("apt knows no {KERNEL_PACKAGE}: run apt-get update"))?;
+        .find(|word| word.starts_with("linux-image-") && *word != kernel_package)
+        .with_context(|| format!("apt knows no {kernel_package}: run apt-get update"))?;
     run(Command::new("apt-get").args(["download", package]).current_dir(out))?;
     let archive = fs::read_dir(out)?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -138,14 +139,4 @@ fn kernel_in(root: &Path) -> Option<LinuxKernel> {
             version,
         })
     })
-}
-
-/// The shared libraries and the interpreter of a program or library, by path on this machine.
-pub fn libraries(file: &Path) -> Vec<PathBuf> {
-    let Ok(output) = Command::new("ldd").arg(file).output() else { return Vec::new() };
-    String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
-        .map(PathBuf::from)
-        .collect()
 }
