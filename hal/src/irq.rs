@@ -66,9 +66,10 @@ pub fn any_pending() -> bool {
     PENDING.load(Ordering::Relaxed) != 0
 }
 
-/// The handler's part: source `number` has an interrupt pending. A number of no source is ignored.
+/// The handler's part: source `number` has an interrupt pending. A number of no source is ignored: in unikernel mode a program can
+/// raise any by INT, and nobody would take it, so that idle CPUs would look for what it is about for ever.
 pub(crate) fn mark(number: u32) {
-    if number < SOURCES {
+    if number < USED.load(Ordering::Relaxed) {
         PENDING.fetch_or(1 << number, Ordering::AcqRel);
     }
 }

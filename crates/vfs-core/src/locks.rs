@@ -13,6 +13,8 @@ pub struct Lock {
     pub last: u64,
     /// A write lock, which tolerates no other.
     pub exclusive: bool,
+    /// The process that took it.
+    pub pid: i32,
 }
 
 /// The locks of one file. Setting and releasing one takes a number of steps logarithmic in those of its owner, and proportional
@@ -27,6 +29,7 @@ pub struct Locks {
 struct Held {
     last: u64,
     exclusive: bool,
+    pid: i32,
 }
 
 impl Locks {
@@ -55,6 +58,10 @@ impl Locks {
         }
         found
     }
+    /// All locks.
+    pub fn iter(&self) -> impl Iterator<Item = Lock> {
+        self.held.iter().map(|(key, held)| lock_of(*key, *held))
+    }
     /// The first lock of an owner in a range.
     pub fn held(&self, owner: u64, first: u64, last: u64) -> Option<Lock> {
         self.overlapping(owner, first, last).next()
@@ -64,11 +71,11 @@ impl Locks {
     /// # Errors
     /// [`NoMemory`]; the locks are as they were.
     pub fn set(&mut self, lock: Lock) -> Result<(), NoMemory> {
-        let Lock { owner, first, last, exclusive } = lock;
+        let Lock { owner, first, last, exclusive, pid } = lock;
         // With its neighbours, which it becomes one with if they are of its kind.
         let (before, behind) = (first.saturating_sub(1), last.saturating_add(1));
         if self.overlapping(owner, before, behind).next().is_none() {
-            self.held.insert((owner, first), Held { last, exclusive })?;
+            self.held.insert((owner, first), Held { last, exclusive, pid })?;
             return Ok(());
         }
         let mut merged = lock;
@@ -80,7 +87,7 @@ impl Locks {
         let cut = cut.filter(|held| held.first < first && held.exclusive != exclusive);
         // Steps that need memory come first.
         let has_rest = self.keep_behind(owner, last, Some(exclusive))?;
-        let added = self.held.insert((owner, merged.first), Held { last: merged.last, exclusive });
+        let added = self.held.insert((owner, merged.first), Held { last: merged.last, exclusive, pid });
         if let Err(error) = added {
             if has_rest {
                 self.held.remove(&(owner, behind));
@@ -118,7 +125,8 @@ impl Locks {
         let Some(held) = reaching.filter(|held| held.last > last && Some(held.exclusive) != but) else {
             return Ok(false);
         };
-        self.held.insert((owner, last + 1), Held { last: held.last, exclusive: held.exclusive })?;
+        let Lock { last: end, exclusive, pid, .. } = held;
+        self.held.insert((owner, last + 1), Held { last: end, exclusive, pid })?;
         Ok(true)
     }
     /// Takes `first..=last` from what `owner` holds, but for the lock that begins at `kept`. What lies behind `last` has been
@@ -153,8 +161,8 @@ impl Locks {
     }
 }
 
-fn lock_of((owner, first): (u64, u64), Held { last, exclusive }: Held) -> Lock {
-    Lock { owner, first, last, exclusive }
+fn lock_of((owner, first): (u64, u64), Held { last, exclusive, pid }: Held) -> Lock {
+    Lock { owner, first, last, exclusive, pid }
 }
 
 #[cfg(test)]
@@ -178,7 +186,7 @@ mod tests {
                     cells[owner as usize][range].fill(0);
                     continue;
                 }
-                let lock = Lock { owner, first, last, exclusive: kind == 2 };
+                let lock = Lock { owner, first, last, exclusive: kind == 2, pid: 0 };
                 let clash = (0..3).filter(|&o| o != owner as usize)
                     .any(|o| cells[o][range.clone()].iter().any(|&c| c != 0 && (c == 2 || kind == 2)));
                 prop_assert_eq!(locks.conflict(&lock).is_some(), clash);

@@ -223,7 +223,7 @@ fn record_lock(call: &Call, open: &Arc<OpenFile>, command: u32) -> SysResult {
     }
     let owner =
         if own { locks::description_owner(open) } else { locks::process_owner(call.thread().process.pid) };
-    let lock = Lock { owner, first, last, exclusive: kind == F_WRLCK };
+    let lock = Lock { owner, first, last, exclusive: kind == F_WRLCK, pid: call.thread().process.pid };
     if matches!(command, F_GETLK | F_OFD_GETLK) {
         let found = match kind {
             F_RDLCK | F_WRLCK => locks::conflict(open, Kind::Record, &lock)?,
@@ -279,7 +279,7 @@ pub fn flock(call: &Call) -> SysResult {
         }
         _ => return Err(Errno::INVAL),
     };
-    let lock = Lock { owner, first: 0, last: u64::MAX, exclusive };
+    let lock = Lock { owner, first: 0, last: u64::MAX, exclusive, pid: call.thread().process.pid };
     locks::set(&open, Kind::Whole, lock, operation & LOCK_NB == 0)?;
     Ok(0)
 }

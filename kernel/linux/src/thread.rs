@@ -5,9 +5,10 @@ use super::seccomp;
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::{capability, check_capability};
+use coracle_core::mm::memory::PAGE_SIZE;
 use coracle_core::mm::user;
 use coracle_core::task::thread::NAME_LEN;
-use coracle_core::task::{pid_space, rseq, run_queue, sched};
+use coracle_core::task::{perf, pid_space, rseq, run_queue, sched};
 use coracle_hal::sync::atomic::Ordering::*;
 use coracle_hal::{cpu, task};
 use linux_raw_sys::prctl as pr;
@@ -121,6 +122,38 @@ pub fn getcpu(call: &Call) -> SysResult {
     Ok(0)
 }
 
+/// What is to happen to a thread in whose memory the machine found an error (prctl(2), PR_MCE_KILL). It is kept, inherited and told: no such error
+/// reaches a program here. EINVAL.
+fn set_failure_policy(call: &Call) -> SysResult {
+    let policy = match [1, 2, 3, 4].map(|n| call.usize(n)) {
+        [action, 0, 0, 0] if action == pr::PR_MCE_KILL_CLEAR as usize => pr::PR_MCE_KILL_DEFAULT,
+        [action, policy, 0, 0]
+            if action == pr::PR_MCE_KILL_SET as usize && policy <= pr::PR_MCE_KILL_DEFAULT as usize =>
+        {
+            policy as u32
+        }
+        _ => return Err(Errno::INVAL),
+    };
+    call.thread().sched.failure_policy.store(policy as u8, Relaxed);
+    Ok(0)
+}
+
+/// Checks a name for memory (prctl(2), PR_SET_VMA), which is not kept: /proc/PID/maps shows none. EINVAL, EFAULT.
+fn name_mapping(call: &Call) -> SysResult {
+    /// ANON_VMA_NAME_MAX_LEN, with the zero at its end.
+    const LONGEST: usize = 80;
+    let (kind, start, name) = (call.usize(1), call.usize(2), call.usize(4));
+    if kind != pr::PR_SET_VMA_ANON_NAME as usize || start % PAGE_SIZE != 0 {
+        return Err(Errno::INVAL);
+    }
+    if name == 0 {
+        return Ok(0);
+    }
+    let text = user::read_string(name, LONGEST, Errno::INVAL)?;
+    let is_allowed = |byte: &u8| matches!(byte, b' '..=b'~') && !b"\\`$[]".contains(byte);
+    if text.iter().all(is_allowed) { Ok(0) } else { Err(Errno::INVAL) }
+}
+
 /// prctl(2).
 pub fn prctl(call: &Call) -> SysResult {
     if let Some(result) = super::identity::prctl(call) {
@@ -193,9 +226,17 @@ pub fn prctl(call: &Call) -> SysResult {
         pr::PR_GET_TID_ADDRESS => {
             user::write_u64(value, call.thread().clear_child_tid.load(Relaxed) as u64).map(|()| 0)
         }
-        pr::PR_SET_VMA => Ok(0),
+        pr::PR_SET_VMA => name_mapping(call),
         pr::PR_GET_TSC => user::write_u32(value, pr::PR_TSC_ENABLE).map(|()| 0),
-        pr::PR_SET_MM | pr::PR_MCE_KILL => Err(Errno::PERM),
+        pr::PR_SET_MM => Err(Errno::PERM),
+        pr::PR_MCE_KILL => set_failure_policy(call),
+        pr::PR_MCE_KILL_GET if rest_is_zero(1) => {
+            Ok(call.thread().sched.failure_policy.load(Relaxed) as usize)
+        }
+        toggle @ (pr::PR_TASK_PERF_EVENTS_DISABLE | pr::PR_TASK_PERF_EVENTS_ENABLE) => {
+            perf::turn_all(call.thread(), toggle == pr::PR_TASK_PERF_EVENTS_ENABLE);
+            Ok(0)
+        }
         _ => Err(Errno::INVAL),
     }
 }

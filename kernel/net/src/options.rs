@@ -49,8 +49,9 @@ const HINTS: &[u32] = &[
     n::SO_RCVLOWAT,
 ];
 
-/// Bytes of `struct sock_txtime`: clock and flags.
-const TXTIME_BYTES: usize = 8;
+/// Where the flags of a `struct sock_txtime` are in what is kept of it, above its clock, and all of them (SOF_TXTIME_FLAGS_MASK).
+const TXTIME_FLAGS_AT: u32 = 8;
+const TXTIME_FLAGS: u32 = 3;
 
 /// A number that a program gave as an option: an `int`, or for some options of IP a single byte.
 pub fn int(value: &[u8]) -> Result<i32, Errno> {
@@ -123,6 +124,26 @@ fn hint(number: u32, value: i32) -> Result<i32, Errno> {
 }
 
 impl Common {
+    /// SO_TXTIME. EINVAL; EPERM for a clock other than CLOCK_MONOTONIC without CAP_NET_ADMIN.
+    #[cold]
+    fn set_departures(&self, value: &[u8]) -> Result<(), Errno> {
+        const CLOCK_MONOTONIC: u32 = 1;
+        let (&[clock, flags], []) = value.as_chunks::<4>() else { return Err(Errno::INVAL) };
+        let (clock, flags) = (u32::from_le_bytes(clock), u32::from_le_bytes(flags));
+        if flags & !TXTIME_FLAGS != 0 || clock >> TXTIME_FLAGS_AT != 0 {
+            return Err(Errno::INVAL);
+        }
+        if clock != CLOCK_MONOTONIC {
+            check_network_capability(capability::NET_ADMIN)?;
+        }
+        self.remember(SOL_SOCKET, n::SO_TXTIME as i32, (flags << TXTIME_FLAGS_AT | clock) as i32)
+    }
+
+    /// Whether SO_TXTIME was set.
+    pub fn takes_departures(&self) -> bool {
+        self.recall(SOL_SOCKET, n::SO_TXTIME as i32, -1) >= 0
+    }
+
     /// Sets an option that is the same for all inet sockets. `None`: it is not.
     pub fn set(&self, level: i32, name: i32, value: &[u8]) -> Option<Result<(), Errno>> {
         let remember = || int(value).and_then(|value| self.remember(level, name, value));
@@ -133,8 +154,7 @@ impl Common {
                     Some(self.set_timeout(number, value))
                 }
                 // Times of departure have no effect without a queueing discipline that uses them (tc-etf(8)).
-                n::SO_TXTIME if value.len() != TXTIME_BYTES => Some(Err(Errno::INVAL)),
-                n::SO_TXTIME => Some(remember()),
+                n::SO_TXTIME => Some(self.set_departures(value)),
                 // It is for TCP and UDP, which take it before.
                 n::SO_ZEROCOPY => Some(Err(Errno::OPNOTSUPP)),
                 // It is for AF_UNIX alone.
@@ -236,6 +256,12 @@ impl Common {
                 n::SO_INCOMING_NAPI_ID => Some(answer(0)),
                 n::SO_COOKIE => Some(self.inode.to_le_bytes().try_to_vec().map_err(Errno::from)),
                 n::SO_ZEROCOPY => Some(answer(self.zerocopy.is_on.load(Relaxed).into())),
+                n::SO_TXTIME => {
+                    let kept = self.recall(level, name, 0) as u32;
+                    let words =
+                        [kept & !(!0 << TXTIME_FLAGS_AT), kept >> TXTIME_FLAGS_AT].map(u32::to_le_bytes);
+                    Some(words.as_flattened().try_to_vec().map_err(Errno::from))
+                }
                 n::SO_RCVLOWAT => Some(recall(1)),
                 n::SO_SNDLOWAT => Some(answer(1)),
                 _ if HINTS.contains(&number) => Some(recall(0)),

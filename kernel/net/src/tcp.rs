@@ -675,6 +675,10 @@ impl Socket for TcpFile {
         result
     }
 
+    fn takes_departures(&self) -> bool {
+        self.common.takes_departures()
+    }
+
     fn set_option(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
         self.set(level, name, value)
     }

@@ -210,7 +210,7 @@ impl UdpFile {
         let usual = UdpHeaders { ttl: USUAL_HOPS as u8, tos: 0, port: self.socket.local().port };
         let UdpHeaders { ttl, tos, port } = headers.unwrap_or(usual);
         let (to, link, at) = (datagram.to, datagram.link, datagram.arrived);
-        self.wanted.info(&Arrived { to, port, link, at, ttl, tos, lost: self.socket.listed().dropped })
+        self.wanted.info(&Arrived { to, port, link, at, ttl, tos, lost: datagram.lost })
     }
 
     /// Sends with flags that few programs use: MSG_ZEROCOPY. EOPNOTSUPP for MSG_OOB.
@@ -422,6 +422,10 @@ impl Socket for UdpFile {
     fn shutdown(&self, how: u32) -> Result<(), Errno> {
         let how = super::common::shutdown_of(how)?;
         self.common.home.udp_shutdown(&self.socket, how).map_err(errno)
+    }
+
+    fn takes_departures(&self) -> bool {
+        self.common.takes_departures()
     }
 
     fn set_option(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {

@@ -77,6 +77,8 @@ pub struct Datagram {
     pub link: Link,
     /// When it came, in the nanoseconds of the engine's clock.
     pub arrived: u64,
+    /// Datagrams that there was no room for before it.
+    pub lost: u32,
     /// Its whole length.
     pub len: usize,
     /// Bytes that the sink took.

@@ -27,6 +27,8 @@ pub(super) struct Waiting<B> {
     pub to: Address,
     pub link: Link,
     pub arrived: u64,
+    /// Datagrams that there was no room for before it.
+    pub lost: u32,
     pub payload: Payload<B>,
 }
 
@@ -212,7 +214,8 @@ impl<D: Device, E: Events> UdpSocket<D, E> {
             return false;
         }
         let from = Endpoint::new(tuple.remote, tuple.remote_port);
-        let waiting = Waiting { from, to: info.destination, link: info.link, arrived: now, payload };
+        let (to, link, lost) = (info.destination, info.link, state.dropped);
+        let waiting = Waiting { from, to, link, arrived: now, lost, payload };
         if state.queue.try_push_back(waiting).is_err() {
             return false;
         }

@@ -190,6 +190,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             to: waiting.to,
             link: waiting.link,
             arrived: waiting.arrived,
+            lost: waiting.lost,
             len,
             copied: waiting.payload.read(len, sink),
         };

@@ -1,9 +1,11 @@
 //! Advisory locks: flock(2), and the record locks of fcntl(2), those of processes and those of open file descriptions.
 use super::file::{File, OpenFile};
+use super::stat::split_device;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
+use crate::task::pid_space;
 use alloc::sync::Arc;
-use coracle_fallible::NoMemory;
+use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame::{self, Watermark};
 use coracle_hal::sync::Mutex;
 use coracle_hal::sync::atomic::{AtomicUsize, Ordering};
@@ -54,6 +56,38 @@ pub(super) fn file_id(file: &dyn File) -> Result<FileId, Errno> {
         Some(place) => Ok(place.path.inode.identity()),
         None => file.stat().map(|stat| (stat.st_dev, stat.st_ino)),
     }
+}
+
+/// /proc/locks (proc(5)): the locks that are held, but for those of processes that the reader's PID namespace hasn't; who waits for them is not told.
+pub fn describe(text: &mut Text) -> Result<(), NoMemory> {
+    let table = TABLE.lock();
+    let all =
+        table.files.iter().flat_map(|((kind, id), locks)| locks.iter().map(move |lock| (*kind, *id, lock)));
+    for (number, (kind, (device, inode), lock)) in all.enumerate() {
+        let is_own = is_process(lock.owner);
+        let name = match kind {
+            Kind::Whole => "FLOCK ",
+            Kind::Record if is_own => "POSIX ",
+            Kind::Record => "OFDLCK",
+        };
+        let pid = if kind == Kind::Record && !is_own { -1 } else { pid_space::seen(lock.pid) };
+        if pid == 0 {
+            continue;
+        }
+        let access = if lock.exclusive { "WRITE" } else { "READ" };
+        let (major, minor) = split_device(device);
+        write!(
+            text,
+            "{}: {name} ADVISORY  {access} {pid} {major:02x}:{minor:02x}:{inode} {} ",
+            number + 1,
+            lock.first
+        )?;
+        match lock.last {
+            u64::MAX => text.push(b"EOF\n")?,
+            last => writeln!(text, "{last}")?,
+        }
+    }
+    Ok(())
 }
 
 /// Whether any file has locks.

@@ -355,6 +355,10 @@ pub trait Socket: File {
     fn shutdown(&self, how: u32) -> Result<(), Errno>;
     fn set_option(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno>;
     fn option(&self, level: i32, name: i32) -> Result<Vec<u8>, Errno>;
+    /// Whether control data may say when a packet is to leave (SO_TXTIME).
+    fn takes_departures(&self) -> bool {
+        false
+    }
     /// The program has room for `room` of the `len` bytes of an option that [`Self::option`] returned. EINVAL if it must have
     /// all.
     fn option_read(&self, _level: i32, _name: i32, _len: usize, _room: usize) -> Result<(), Errno> {

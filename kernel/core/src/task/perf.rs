@@ -350,6 +350,15 @@ pub fn executed(thread: &Arc<Thread>, has_more_rights: bool) {
     }
 }
 
+/// Enables or disables all events that count a thread (prctl(2), PR_TASK_PERF_EVENTS_ENABLE).
+pub fn turn_all(thread: &Thread, on: bool) {
+    let change = if on { turn_on } else { turn_off };
+    for event in of_thread(thread) {
+        let _changing = CHANGING.lock();
+        change(&event);
+    }
+}
+
 /// A thread ends.
 pub fn ended(thread: &Arc<Thread>) {
     forget(thread, true);

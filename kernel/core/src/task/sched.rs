@@ -52,10 +52,15 @@ pub struct SchedState {
     /// How much later than asked a sleep with a deadline may end, in nanoseconds, so that it needs no interrupt of its own
     /// (prctl(2), PR_SET_TIMERSLACK): now, and by default.
     pub timer_slack_ns: [AtomicU64; 2],
+    /// What is to happen when its memory fails (prctl(2), PR_MCE_KILL).
+    pub failure_policy: AtomicU8,
 }
 
 /// The first thread's timer slack (Linux's init task has the same).
 const TIMER_SLACK_NS: u64 = 50_000;
+
+/// The first thread's failure policy: PR_MCE_KILL_DEFAULT.
+const FAILURE_POLICY: u8 = 2;
 
 /// In [`SchedState::run_ns`]: the thread runs.
 const RUNNING: u64 = 1 << 63;
@@ -84,6 +89,7 @@ impl SchedState {
             migrations: AtomicU32::new(0),
             sleep_timer: timer::SleepTimer::new()?,
             timer_slack_ns: [const { AtomicU64::new(TIMER_SLACK_NS) }; 2],
+            failure_policy: AtomicU8::new(FAILURE_POLICY),
         })
     }
     /// CPUs it may run on.
@@ -399,13 +405,14 @@ pub fn set_affinity(thread: &Arc<Thread>, cpus: u64) {
     }
 }
 
-/// A new thread may run where its maker may, and has the maker's timer slack for its own and its default (prctl(2)).
+/// A new thread may run where its maker may, and has the maker's timer slack for its own and its default, and its failure policy (prctl(2)).
 pub fn inherit(child: &Thread, parent: &Thread) {
     child.sched.affinity.store(parent.sched.affinity(), Relaxed);
     let slack_ns = parent.sched.timer_slack_ns[0].load(Relaxed);
     for own in &child.sched.timer_slack_ns {
         own.store(slack_ns, Relaxed);
     }
+    child.sched.failure_policy.store(parent.sched.failure_policy.load(Relaxed), Relaxed);
 }
 
 /// Moves the running thread to a CPU it may run on.

@@ -8,7 +8,7 @@ use coracle_core::errno::Errno;
 use coracle_core::fs::access::capability;
 use coracle_core::mm::user;
 use coracle_core::net::socket::{
-    Arrival, Control, DatagramInfo, PKTINFO_BYTES, PKTINFO6_BYTES, PacketInfo, PacketInfo6, Received,
+    Arrival, Control, DatagramInfo, PKTINFO_BYTES, PKTINFO6_BYTES, PacketInfo, PacketInfo6, Received, Socket,
     SocketAddress,
 };
 use coracle_core::task::pid_space;
@@ -64,7 +64,7 @@ fn told_credentials(call: &Call, data: &[u8]) -> Result<(i32, u32, u32), Errno> 
 
 impl Message {
     /// The control data that goes along with the bytes: descriptors (SCM_RIGHTS), and the way of a datagram.
-    pub(super) fn given_control(&self, call: &Call) -> Result<Control, Errno> {
+    pub(super) fn given_control(&self, call: &Call, socket: &dyn Socket) -> Result<Control, Errno> {
         let mut given = Control::default();
         let rights = &mut given.rights.0;
         let (control, len) = self.control();
@@ -94,6 +94,9 @@ impl Message {
                     }
                 }
                 (n::SOL_SOCKET, SCM_CREDENTIALS) => given.credentials = Some(told_credentials(call, data)?),
+                // The time has no effect without a queueing discipline that uses it (tc-etf(8)).
+                (n::SOL_SOCKET, n::SO_TXTIME)
+                    if data.len() == size_of::<u64>() && socket.takes_departures() => {}
                 (n::SOL_SOCKET, _) => return Err(Errno::INVAL),
                 (IPPROTO_IP, n::IP_PKTINFO) => {
                     let info: &[u8; PKTINFO_BYTES] = data.try_into().map_err(|_| Errno::INVAL)?;

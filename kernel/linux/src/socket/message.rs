@@ -96,7 +96,7 @@ impl Message {
             (0, _) | (_, 0) => None,
             (addr, len) => read_destination(socket, addr, len)?,
         };
-        let mut control = self.given_control(call)?;
+        let mut control = self.given_control(call, socket)?;
         let (at, count) = self.vector();
         let mut pieces = Pieces::new();
         let mut src = vector(&mut pieces, at, count)?;
@@ -159,7 +159,7 @@ impl KeptMessage<'_> {
             (0, _) | (_, 0) => None,
             (addr, len) => read_destination(socket, addr, len)?,
         };
-        let mut control = self.message.given_control(call)?;
+        let mut control = self.message.given_control(call, socket)?;
         socket.send(&mut self.pieces.buffer(), to.as_ref(), flags, Some(&mut control))
     }
 

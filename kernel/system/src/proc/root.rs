@@ -6,6 +6,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::fs::inode::{Inode, Link};
+use coracle_core::fs::locks;
 use coracle_core::fs::stat::device_number;
 use coracle_core::task::pid_space::PidSpace;
 use coracle_core::task::process as tasks;
@@ -78,6 +79,7 @@ static FILES: Table<()> = &[
     ("cpuinfo", Item::Text(|(), text| system::cpuinfo(text))),
     ("meminfo", Item::Text(|(), text| system::meminfo(text))),
     ("stat", Item::Text(|(), text| system::stat(text))),
+    ("locks", Item::Text(|(), text| locks::describe(text))),
     ("uptime", Item::Text(|(), text| system::uptime(text))),
     ("loadavg", Item::Text(|(), text| system::loadavg(text))),
     ("version", Item::Text(|(), text| system::version(text))),
