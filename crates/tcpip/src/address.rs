@@ -2,6 +2,7 @@
 
 use crate::config::Ipv4Config;
 use crate::ip::Address;
+use crate::tunnel::Tunnels;
 use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
@@ -23,6 +24,8 @@ pub enum Hop {
     Broadcast,
     /// Over the link, to the members of this group.
     Group(Address),
+    /// Over this tunnel.
+    Tunnel(u32),
     /// To ourselves, the copy of a broadcast or multicast packet that is sent over the link.
     Looped,
 }
@@ -34,6 +37,8 @@ pub enum Link {
     Loopback,
     /// The device.
     Wire,
+    /// A program: the tunnel of this number.
+    Tunnel(u32),
 }
 
 /// A route: the address we send from, and the next hop.
@@ -52,7 +57,11 @@ impl Route {
         match device {
             None => false,
             Some(Link::Loopback) => self.hop != Hop::Loopback,
-            Some(Link::Wire) => destination.is_loopback(),
+            Some(Link::Wire) => destination.is_loopback() || matches!(self.hop, Hop::Tunnel(_)),
+            Some(Link::Tunnel(index)) => {
+                let stays = self.hop == Hop::Loopback || self.hop == Hop::Tunnel(index);
+                destination.is_loopback() || !stays
+            }
         }
     }
 }
@@ -67,6 +76,8 @@ pub struct Addresses {
     /// The loopback is down, or has lost its address of IPv4.
     loopback_down: AtomicBool,
     loopback_bare: AtomicBool,
+    /// Tunnels, and what is routed otherwise than by the above.
+    pub(crate) tunnels: Tunnels,
 }
 
 /// The state of the loopback.
@@ -129,7 +140,9 @@ impl Addresses {
     /// Whether the address is one of ours.
     #[inline]
     pub fn is_local(&self, address: u32) -> bool {
-        self.is_own_loopback(address) || (address != 0 && address == self.address.load(Relaxed))
+        self.is_own_loopback(address)
+            || (address != 0 && address == self.address.load(Relaxed))
+            || (self.tunnels.are_any() && self.tunnels.is_local(address))
     }
 
     /// Whether a socket can be bound to the address: all (0), one of ours, or one of several hosts, where only datagrams arrive
@@ -164,13 +177,31 @@ impl Addresses {
             || (is_reserved(source) && !self.own().is_some_and(is_reserved))
     }
 
+    /// How many bits the prefix has by which the wire's own configuration routes to `destination`; `None` if it does not.
+    fn wire_len(&self, destination: u32) -> Option<u8> {
+        let config = self.get()?;
+        let is_near = (destination ^ u32::from(config.address)) & config.mask() == 0;
+        if is_near || self.is_broadcast(destination) {
+            Some(config.prefix_len)
+        } else {
+            config.gateway.map(|_| 0)
+        }
+    }
+
     /// The route to one host or to all on the link, or `None` if there is none. For groups there is [`Self::group_route`].
     pub fn route(&self, destination: u32) -> Option<Route> {
         if is_loopback(destination) {
             let route = Route { source: Address::v4(LOCALHOST), hop: Hop::Loopback };
             return self.is_own_loopback(destination).then_some(route);
         }
-        let source = self.own()?;
+        let own = self.own();
+        if self.tunnels.are_any() && own != Some(destination) && !is_multicast(destination) {
+            let route = self.tunnels.route(destination, own, self.wire_len(destination));
+            if route.is_some() {
+                return route;
+            }
+        }
+        let source = own?;
         let hop = if destination == source {
             Hop::Loopback
         } else if is_multicast(destination) {

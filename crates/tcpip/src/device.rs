@@ -218,6 +218,12 @@ pub trait Device: Send + Sync + 'static {
     /// packet they are not notified: the stack is deep there, and locks are held.
     fn tell_watchers(&self) {}
 
+    /// A packet that goes over the tunnel of this number, without an Ethernet header; it is lost if there is no room. The engine holds locks, and
+    /// calls [`tell_watchers`](Self::tell_watchers) later.
+    fn tunnel(&self, index: u32, packet: TxFrame<'_, Self::Buf>) {
+        let _ = (index, packet);
+    }
+
     /// A packet for this host that is neither of TCP nor of UDP: whether something other than the engine takes packets of its protocol.
     /// The engine holds no lock but that of the loopback's drain.
     fn raw(&self, now: u64, packet: &RawPacket<'_, Self::Buf>) -> bool {

@@ -118,6 +118,8 @@ impl Addresses {
                 let source = Address::v4(self.own().unwrap_or(LOCALHOST));
                 Some(Route { source, hop: Hop::Loopback })
             }
+            // No route leads to groups there.
+            Link::Tunnel(_) => None,
             Link::Wire => {
                 Some(Route { source: Address::v4(self.own()?), hop: Hop::Group(Address::v4(group)) })
             }

@@ -1,6 +1,6 @@
 //! IPv4 (RFC 791): checks packets that arrive and passes them on; writes the headers of packets that leave.
 
-use crate::address::{LOOPBACK_BROADCAST, Link, is_loopback, is_multicast};
+use crate::address::{LOOPBACK_BROADCAST, is_loopback, is_multicast};
 use crate::checksum::Sum;
 use crate::counters::Count;
 use crate::device::{Device, RxChecksum, RxFrame};
@@ -123,14 +123,14 @@ impl<D: Device, E: Events> Stack<D, E> {
             destination: Address::v4(destination),
             protocol: h[9],
             broadcast: false,
-            link: if origin == Origin::Loopback { Link::Loopback } else { Link::Wire },
+            link: origin.link(),
             checksum: frame.checksum,
             segment_size: frame.segment_size,
             header_len: header_len as u16,
             ttl: h[8],
             ident: u16::from_be_bytes([h[4], h[5]]),
         };
-        if let Origin::Wire { link_broadcast } = origin {
+        if let Origin::Wire { .. } | Origin::Tunnel(_) = origin {
             let options = &bytes[IPV4_LEN..header_len];
             let sum = if options.is_empty() {
                 Sum::EMPTY.header(h)
@@ -143,15 +143,15 @@ impl<D: Device, E: Events> Stack<D, E> {
             if self.addresses.is_martian(source, destination) {
                 return self.drop_packet(Ends::of(info.source), Count::AddressErrors);
             }
-            if Some(destination) == self.addresses.own() {
+            if !is_loopback(destination) && self.addresses.is_local(destination) {
                 // To all on the link, but to one address: RFC 1122, 3.3.6.
-                if link_broadcast {
+                if origin == (Origin::Wire { link_broadcast: true }) {
                     return;
                 }
             } else {
                 if is_loopback(destination)
                     || (!self.addresses.is_broadcast(destination)
-                        && !self.is_member(info.destination, Link::Wire)
+                        && !self.is_member(info.destination, info.link)
                         && !self.dhcp_wants(&info))
                 {
                     return self.drop_packet(Ends::of(info.source), Count::AddressErrors);

@@ -4,7 +4,6 @@
 //! A packet that this host does not know how to handle is answered as the RFC demands, at the rate of all ICMP errors. The number of
 //! extension headers is bounded, because each costs the receiver and none is of use here (RFC 8504, section 5.3).
 
-use crate::address::Link;
 use crate::counters::Count;
 use crate::device::{Device, RxChecksum, RxFrame};
 use crate::events::{Ends, Events};
@@ -117,7 +116,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             destination,
             protocol: h[6],
             broadcast: destination.is_multicast(),
-            link: if origin == Origin::Loopback { Link::Loopback } else { Link::Wire },
+            link: origin.link(),
             checksum: frame.checksum,
             segment_size: frame.segment_size,
             header_len: IPV6_LEN as u16,

@@ -49,6 +49,7 @@ mod tcp;
 #[cfg(test)]
 mod testing;
 mod timers;
+mod tunnel;
 mod udp;
 
 pub use address::{Link, LoopbackState};
@@ -73,4 +74,5 @@ pub use raw::{RawPacket, RawWay};
 pub use reports::{Blame, Report, ReportOrigin, Unsent};
 pub use stack::{Stack, Tcp, Udp};
 pub use tcp::{Flow, Pending, Shutdown, State, TcpInfo, TcpListed, TcpOptions, TcpSocket, fast_open_setting};
+pub use tunnel::{StaticRoute, TUNNELS_MAX, Tunnel, TunnelAddress};
 pub use udp::{Datagram, UdpHeaders, UdpListed, UdpOptions, UdpSocket, Way};

@@ -41,11 +41,24 @@ pub enum Origin {
     Loopback,
     /// This host, which sent it to several on the link, and is one of them.
     Looped,
+    /// A program, over the tunnel of this number.
+    Tunnel(u32),
     /// The link.
     Wire {
         /// The frame's Ethernet destination is a group address.
         link_broadcast: bool,
     },
+}
+
+impl Origin {
+    /// What it came over.
+    pub fn link(self) -> Link {
+        match self {
+            Origin::Loopback => Link::Loopback,
+            Origin::Tunnel(index) => Link::Tunnel(index),
+            _ => Link::Wire,
+        }
+    }
 }
 
 /// The fields of the IP header of a received packet.
@@ -152,6 +165,7 @@ impl<D: Device, E: Events> Stack<D, E> {
     pub(crate) fn mtu_of(&self, route: &Route, destination: Address) -> usize {
         match route.hop {
             Hop::Loopback | Hop::Looped => LOOPBACK_MTU,
+            Hop::Tunnel(index) => self.addresses.tunnels.mtu(index),
             _ if destination.is_v4() => self.mtu,
             _ => self.v6.mtu_to(destination, self.mtu),
         }
@@ -207,6 +221,10 @@ impl<D: Device, E: Events> Stack<D, E> {
                 self.loopback_send(headers, rest.payload, Origin::Looped);
                 Ok(())
             }
+            Hop::Tunnel(index) => {
+                self.tunnel_send(index, headers, rest.payload);
+                Ok(())
+            }
             Hop::Group(group) => {
                 headers[..6].copy_from_slice(&crate::groups::ethernet_address(group));
                 self.device.transmit(rest.frame(headers))
@@ -230,7 +248,11 @@ impl<D: Device, E: Events> Stack<D, E> {
         field: usize,
         payload: &[Fragment<'_, D::Buf>],
     ) -> Option<PartialChecksum> {
-        let partial = self.capabilities.tx_checksum || matches!(hop, Hop::Loopback | Hop::Looped);
+        let partial = match hop {
+            Hop::Loopback | Hop::Looped => true,
+            Hop::Tunnel(_) => false,
+            _ => self.capabilities.tx_checksum,
+        };
         let bytes = if partial {
             pseudo.partial()
         } else {

@@ -183,6 +183,10 @@ impl<D: Device, E: Events> Stack<D, E> {
         let pieces = self.collect(rest.len(), |room| copy(room, &mut bytes))?;
         let payload = pieces.fragments(0, usize::MAX);
         match link {
+            Link::Tunnel(index) => {
+                self.tunnel_send(index, head, &payload);
+                Ok(())
+            }
             Link::Wire => {
                 let frame = TxFrame { headers: head, payload: &payload, checksum: None, segment_size: None };
                 self.device.transmit(frame).map_err(|_| Error::NoBuffers)

@@ -16,6 +16,7 @@ use coracle_fallible::try_arc;
 use coracle_hal::frame::Frame;
 use coracle_hal::once::Once;
 use coracle_hal::sync::atomic::Ordering;
+use coracle_net::tun::{self, TunFile};
 use core::any::Any;
 use linux_raw_sys::general::{S_IFBLK, S_IFCHR, stat as Stat};
 
@@ -97,6 +98,10 @@ pub fn filesystem() -> Result<Arc<dyn Inode>, Errno> {
         root.create(name.as_bytes(), NewNode::Special(S_IFCHR, device_number(major, minor)), mode)?;
     }
     add_nodes(&root)?;
+    // Where udev puts it, as anybody may open it.
+    let net = root.create(b"net", NewNode::Directory, 0o755)?;
+    let (major, minor) = tun::DEVICE;
+    net.create(b"tun", NewNode::Special(S_IFCHR, device_number(major, minor)), 0o666)?;
     for (name, target) in LINKS {
         root.create(name.as_bytes(), NewNode::Link(target.as_bytes()), 0o777)?;
     }
@@ -133,6 +138,7 @@ pub fn open(number: u64, place: Place, flags: u32) -> Result<Arc<dyn File>, Errn
         (1, 5) => Memory::Zero,
         (1, 7) => Memory::Full,
         (1, 8 | 9) => Memory::Random,
+        tun::DEVICE => return Ok(TunFile::new(place)?),
         VSOCK => return Ok(try_arc(coracle_net::vsock::Device::new(place))?),
         (5, 1) => return terminal(),
         (5, 0 | 2) | (PSEUDO_FIRST..=PSEUDO_LAST, _) => {

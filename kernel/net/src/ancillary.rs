@@ -158,6 +158,7 @@ fn packet_info(to: Address, link: Link) -> PacketInfo {
     let (interface, own) = match link {
         Link::Loopback => (LOOPBACK_INDEX, Some(Ipv4Addr::LOCALHOST)),
         Link::Wire => (CARD_INDEX, own),
+        Link::Tunnel(index) => (index, Some(to).and_then(|to| to.to_ipv4())),
     };
     let to = to.to_ipv4().unwrap_or(Ipv4Addr::UNSPECIFIED);
     let to_several = to.is_multicast() || (link == Link::Wire && own != Some(to));

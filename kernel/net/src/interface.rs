@@ -1,4 +1,5 @@
 //! The engine's device: the network card; and the announcement of a socket's readiness.
+use super::tun::Tuns;
 use super::{packet, raw};
 use coracle_core::events::{self, bit, kind};
 use coracle_core::ipc::poll::{Events, PollSource};
@@ -20,22 +21,28 @@ pub struct Interface {
     card: Option<Net>,
     /// Number of the network namespace; 0 is the first.
     space: u32,
+    tuns: Tuns,
 }
 
 impl Interface {
     /// Over this card.
     pub fn new(card: Option<Net>) -> Self {
-        Interface { card, space: 0 }
+        Interface { card, space: 0, tuns: Tuns::default() }
     }
 
     /// Of another network namespace than the first: the loopback alone.
     pub fn alone(space: u32) -> Self {
-        Interface { card: None, space }
+        Interface { card: None, space, tuns: Tuns::default() }
     }
 
     /// Number of the network namespace; 0 is the first.
     pub fn space(&self) -> u32 {
         self.space
+    }
+
+    /// The interfaces whose other end is a program.
+    pub fn tuns(&self) -> &Tuns {
+        &self.tuns
     }
 
     /// The card.
@@ -92,6 +99,11 @@ impl Device for Interface {
 
     fn tell_watchers(&self) {
         packet::tell();
+        self.tuns.tell();
+    }
+
+    fn tunnel(&self, index: u32, packet: TxFrame<'_, NetBuffer>) {
+        self.tuns.send(index, &packet);
     }
 
     fn raw(&self, now: u64, packet: &RawPacket<'_, NetBuffer>) -> bool {

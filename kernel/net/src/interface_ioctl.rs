@@ -1,10 +1,12 @@
 //! The ioctls that report network interfaces (netdevice(7)), and other ioctls of sockets.
 use super::engine;
+use super::space::Home;
+use super::tun::{self, Tun};
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::capability;
 use coracle_core::mm::user;
 use coracle_core::task::namespaces::check_network_capability;
-use coracle_tcpip::{Count, Device, Ipv6Probe, LoopbackState, Traffic};
+use coracle_tcpip::{Count, Device, Ipv6Probe, Link, LoopbackState, TUNNELS_MAX, Traffic, Tunnel};
 use core::net::{Ipv4Addr, Ipv6Addr};
 use linux_raw_sys::net::AF_INET;
 
@@ -34,8 +36,10 @@ const IFF_UP: u32 = 0x1;
 pub const IFF_BROADCAST: u32 = 0x2;
 /// See `IFF_UP`.
 pub const IFF_LOOPBACK: u32 = 0x8;
+const IFF_POINTOPOINT: u32 = 0x10;
 /// See [`IFF_LOOPBACK`].
 pub const IFF_RUNNING: u32 = 0x40;
+const IFF_NOARP: u32 = 0x80;
 const IFF_MULTICAST: u32 = 0x1000;
 
 /// `struct ifreq`: a name, then a union.
@@ -45,6 +49,8 @@ const IFREQ_BYTES: usize = 40;
 pub const ARPHRD_ETHER: u16 = 1;
 /// See [`ARPHRD_ETHER`].
 pub const ARPHRD_LOOPBACK: u16 = 772;
+/// See [`ARPHRD_ETHER`].
+pub const ARPHRD_NONE: u16 = 0xfffe;
 /// Linux's MTU of the loopback.
 const LOOPBACK_MTU: u32 = 65536;
 /// txqueuelen, as Linux reports it for Ethernet cards and for the loopback.
@@ -57,7 +63,9 @@ pub const CARD_INDEX: u32 = 2;
 /// Name of the card.
 pub const CARD_NAME: &str = "eth0";
 /// How many there are at most.
-pub const INTERFACES_MAX: usize = 2;
+pub const INTERFACES_MAX: usize = 2 + TUNNELS_MAX;
+/// Name of an interface.
+pub type Name = heapless::String<{ NAME_BYTES - 1 }, u8>;
 
 /// Addresses of IPv6 at most, `::1` among them.
 pub const IPV6_ADDRESSES_MAX: usize = 9;
@@ -72,7 +80,7 @@ pub struct InterfaceInfo {
     /// Number, from 1.
     pub index: u32,
     /// Name.
-    pub name: &'static str,
+    pub name: Name,
     /// ARPHRD_*.
     pub hardware: u16,
     /// IFF_*.
@@ -83,6 +91,8 @@ pub struct InterfaceInfo {
     pub mac: [u8; 6],
     /// Address and length of its network's prefix.
     pub address: Option<(Ipv4Addr, u8)>,
+    /// The address at the other end, if that is another one.
+    pub peer: Option<Ipv4Addr>,
 }
 
 impl InterfaceInfo {
@@ -97,11 +107,49 @@ impl InterfaceInfo {
                 sent.drops += count(Count::OutDrops);
                 [received, sent]
             }
+            _ if self.is_tunnel() => {
+                engine.device().tuns().of(self.index).map_or([Traffic::default(); 2], |tun| tun.traffic())
+            }
             _ => {
                 // What is dropped had been sent.
                 let looped = engine.looped();
                 [looped, Traffic { drops: 0, ..looped }]
             }
+        }
+    }
+
+    /// Whether a program is its other end.
+    pub fn is_tunnel(&self) -> bool {
+        self.hardware == ARPHRD_NONE
+    }
+
+    /// Whether packets pass.
+    pub fn is_up(&self) -> bool {
+        self.flags & IFF_UP != 0
+    }
+
+    /// What engines know it by.
+    pub fn link(&self) -> Link {
+        match self.index {
+            LOOPBACK_INDEX => Link::Loopback,
+            index if self.is_tunnel() => Link::Tunnel(index),
+            _ => Link::Wire,
+        }
+    }
+
+    /// Packets that wait to be sent, at most.
+    pub fn queue_length(&self) -> u32 {
+        if self.is_tunnel() { tun::QUEUE_LENGTH } else { QUEUE_LENGTH }
+    }
+
+    /// IF_OPER_*: of what has no carrier of its own nothing is known while it is up.
+    pub fn operational(&self) -> u8 {
+        /// IF_OPER_UNKNOWN, IF_OPER_DOWN, IF_OPER_LOWERLAYERDOWN, IF_OPER_UP.
+        const STATES: [u8; 3] = [0, 2, 6];
+        match self.index {
+            CARD_INDEX => STATES[2],
+            _ if self.is_tunnel() && self.flags & IFF_RUNNING == 0 => STATES[1],
+            _ => STATES[0],
         }
     }
 
@@ -119,32 +167,95 @@ impl InterfaceInfo {
     }
 }
 
-/// All interfaces: the loopback, then the card.
+/// All interfaces of the program's network: the loopback, then the card, then those whose other end is a program.
 pub fn interfaces() -> heapless::Vec<InterfaceInfo, INTERFACES_MAX> {
-    let engine = engine();
+    interfaces_of(&engine())
+}
+
+/// The same of a network.
+pub fn interfaces_of(engine: &Home) -> heapless::Vec<InterfaceInfo, INTERFACES_MAX> {
     let state = engine.loopback_state();
     let loopback = InterfaceInfo {
         index: LOOPBACK_INDEX,
-        name: "lo",
+        name: name_of("lo"),
         hardware: ARPHRD_LOOPBACK,
         flags: IFF_LOOPBACK | if state.is_up { IFF_UP | IFF_RUNNING } else { 0 },
         mtu: LOOPBACK_MTU,
         mac: [0; 6],
         address: state.has_ipv4.then_some((Ipv4Addr::LOCALHOST, 8)),
+        peer: None,
     };
-    let mut all = heapless::Vec::from_array([loopback]);
+    let mut all = heapless::Vec::new();
+    let _ = all.push(loopback);
     if engine.device().card().is_some() {
         let _ = all.push(InterfaceInfo {
             index: CARD_INDEX,
-            name: CARD_NAME,
+            name: name_of(CARD_NAME),
             hardware: ARPHRD_ETHER,
             flags: IFF_UP | IFF_BROADCAST | IFF_RUNNING | IFF_MULTICAST,
             mtu: engine.device().mtu() as u32,
             mac: engine.device().mac(),
             address: engine.ipv4().map(|config| (config.address, config.prefix_len)),
+            peer: None,
         });
     }
+    engine.device().tuns().for_each(&mut |tun| {
+        if let Some(tunnel) = engine.tunnel(tun.index) {
+            let _ = all.push(tunnel_info(tun, &tunnel));
+        }
+    });
     all
+}
+
+fn name_of(name: &str) -> Name {
+    Name::try_from(name).unwrap_or_default()
+}
+
+fn tunnel_info(tun: &Tun, tunnel: &Tunnel) -> InterfaceInfo {
+    let up = match (tunnel.is_up, tun.has_carrier()) {
+        (true, true) => IFF_UP | IFF_RUNNING,
+        (true, false) => IFF_UP,
+        _ => 0,
+    };
+    InterfaceInfo {
+        index: tun.index,
+        name: tun.name.clone(),
+        hardware: ARPHRD_NONE,
+        flags: IFF_POINTOPOINT | IFF_NOARP | IFF_MULTICAST | up,
+        mtu: tunnel.mtu.into(),
+        mac: [0; 6],
+        address: tunnel.address.map(|own| (own.local, own.prefix_len)),
+        peer: tunnel
+            .address
+            .map(|own| own.peer)
+            .filter(|peer| tunnel.address.is_some_and(|own| own.local != *peer)),
+    }
+}
+
+/// Changes what is configured of an interface whose other end is a program.
+pub fn change_tunnel(index: u32, change: impl FnOnce(&mut Tunnel)) -> Result<(), Errno> {
+    let engine = engine();
+    let mut tunnel = engine.tunnel(index).ok_or(Errno::NODEV)?;
+    change(&mut tunnel);
+    engine.set_tunnel(tunnel).map_err(super::common::errno)
+}
+
+/// Gives such an interface another MTU. EINVAL.
+pub fn set_mtu(own: &InterfaceInfo, mtu: u32) -> Result<(), Errno> {
+    /// Linux's ETH_MIN_MTU.
+    const LEAST: u32 = 68;
+    /// What it takes besides is too much for its queue of pages.
+    const MOST: u32 = 65535;
+    if mtu == own.mtu {
+        return Ok(());
+    }
+    if !own.is_tunnel() {
+        return Err(Errno::OPNOTSUPP);
+    }
+    if !(LEAST..=MOST).contains(&mtu) {
+        return Err(Errno::INVAL);
+    }
+    change_tunnel(own.index, |tunnel| tunnel.mtu = mtu as u16)
 }
 
 /// An address of IPv6 as programs see it.
@@ -205,6 +316,9 @@ pub fn set_flags(own: &InterfaceInfo, flags: u32) -> Result<(), Errno> {
     let is_up = flags & IFF_UP != 0;
     if is_up == (own.flags & IFF_UP != 0) {
         return Ok(());
+    }
+    if own.is_tunnel() {
+        return tun::set_up(own.index, is_up);
     }
     if own.index != LOOPBACK_INDEX {
         return Err(Errno::OPNOTSUPP);
@@ -305,7 +419,7 @@ fn one(command: u32, argument: usize) -> SysResult {
         SIOCGIFMETRIC => set(&0u32.to_le_bytes()),
         SIOCGIFMTU => set(&found.mtu.to_le_bytes()),
         SIOCGIFINDEX => set(&found.index.to_le_bytes()),
-        SIOCGIFTXQLEN => set(&QUEUE_LENGTH.to_le_bytes()),
+        SIOCGIFTXQLEN => set(&found.queue_length().to_le_bytes()),
         _ => {
             let [low, high] = found.hardware.to_le_bytes();
             let [a, b, c, d, e, f] = found.mac;

@@ -2,6 +2,7 @@
 use super::common::errno;
 use super::engine;
 use super::interface_ioctl::{CARD_INDEX, LOOPBACK_INDEX};
+use super::netlink_change::index_of;
 use super::options::{LEAST_MTU, USUAL_HOPS, byte_or_default, int};
 use super::stack::Engine;
 use super::udp::UdpFile;
@@ -110,7 +111,7 @@ pub(super) fn link_in(engine: &Engine, index: InterfaceIndex) -> Option<Link> {
     match index {
         LOOPBACK_INDEX => Some(Link::Loopback),
         CARD_INDEX if engine.device().card().is_some() => Some(Link::Wire),
-        _ => None,
+        index => engine.tunnel(index).map(|_| Link::Tunnel(index)),
     }
 }
 
@@ -327,10 +328,7 @@ impl UdpFile {
             n::IPV6_UNICAST_HOPS => Some(options.hops.map_or(USUAL_HOPS, i32::from)),
             n::IPV6_MULTICAST_HOPS => Some(options.multicast_hops.into()),
             n::IPV6_MULTICAST_LOOP => Some(options.multicast_loop.into()),
-            n::IPV6_MULTICAST_IF => Some(options.multicast_link.map_or(0, |link| match link {
-                Link::Loopback => LOOPBACK_INDEX as i32,
-                Link::Wire => CARD_INDEX as i32,
-            })),
+            n::IPV6_MULTICAST_IF => Some(options.multicast_link.map_or(0, |link| index_of(link) as i32)),
             n::IPV6_TCLASS => Some(options.traffic_class.into()),
             _ => None,
         }

@@ -1,7 +1,7 @@
 //! AF_NETLINK sockets of NETLINK_ROUTE (rtnetlink(7)): they report the links, addresses and routes.
 //! getifaddrs(3) and Go use them.
 use super::interface_ioctl::{
-    CARD_INDEX, IFF_LOOPBACK, InterfaceAddress, InterfaceInfo, NAME_BYTES, interfaces, ipv6_addresses,
+    CARD_INDEX, IFF_BROADCAST, InterfaceAddress, InterfaceInfo, NAME_BYTES, interfaces, ipv6_addresses,
 };
 use super::netlink_change::{Change, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE};
 use super::netlink_diag;
@@ -62,9 +62,6 @@ const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PREFSRC: u16 = 7;
 const RTA_TABLE: u16 = 15;
-/// IF_OPER_UNKNOWN, IF_OPER_UP.
-const OPER_UNKNOWN: u8 = 0;
-const OPER_UP: u8 = 6;
 /// IFA_F_PERMANENT.
 const PERMANENT: u8 = 0x80;
 /// RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_HOST.
@@ -74,6 +71,8 @@ const HOST: u8 = 254;
 /// RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST.
 const MAIN_TABLE: u8 = 254;
 const BY_BOOT: u8 = 3;
+/// RTPROT_KERNEL: it came with an address.
+const BY_KERNEL: u8 = 2;
 const UNICAST: u8 = 1;
 /// Requests of more bytes than this are refused; valid requests are far smaller.
 const REQUEST_MAX: usize = 4096;
@@ -409,8 +408,7 @@ fn link(out: &mut Dump, request: &Request, interface: &InterfaceInfo) -> Result<
     body[4..8].copy_from_slice(&interface.index.to_le_bytes());
     body[8..12].copy_from_slice(&interface.flags.to_le_bytes());
     let name = name(interface);
-    let state = if interface.flags & IFF_LOOPBACK != 0 { OPER_UNKNOWN } else { OPER_UP };
-    let broadcast = if state == OPER_UP { [0xff; 6] } else { [0; 6] };
+    let broadcast = if interface.flags & IFF_BROADCAST != 0 { [0xff; 6] } else { [0; 6] };
     let counters = statistics(interface);
     let (mut wide, mut narrow) = ([0; 8 * COUNTERS_64], [0; 4 * COUNTERS]);
     for (place, counter) in wide.as_chunks_mut().0.iter_mut().zip(counters) {
@@ -422,15 +420,17 @@ fn link(out: &mut Dump, request: &Request, interface: &InterfaceInfo) -> Result<
     }
     let attributes: [(u16, &[u8]); 8] = [
         (IFLA_IFNAME, &name),
-        (IFLA_TXQLEN, &1000u32.to_le_bytes()),
-        (IFLA_OPERSTATE, &[state]),
+        (IFLA_TXQLEN, &interface.queue_length().to_le_bytes()),
+        (IFLA_OPERSTATE, &[interface.operational()]),
         (IFLA_MTU, &interface.mtu.to_le_bytes()),
-        (IFLA_ADDRESS, &interface.mac),
-        (IFLA_BROADCAST, &broadcast),
         (IFLA_STATS64, &wide),
         (IFLA_STATS, &narrow),
+        (IFLA_ADDRESS, &interface.mac),
+        (IFLA_BROADCAST, &broadcast),
     ];
-    out.message(request, RTM_NEWLINK, multi(request), &body, &attributes)
+    // What has no Ethernet addresses tells none.
+    let count = attributes.len() - if interface.is_tunnel() { 2 } else { 0 };
+    out.message(request, RTM_NEWLINK, multi(request), &body, &attributes[..count])
 }
 
 /// RTM_NEWADDR: `struct ifaddrmsg` and attributes.
@@ -441,10 +441,11 @@ fn address(out: &mut Dump, request: &Request, interface: &InterfaceInfo) -> Resu
     body[4..].copy_from_slice(&interface.index.to_le_bytes());
     let label = name(interface);
     let octets = ip.octets();
+    let other = interface.peer.unwrap_or(ip).octets();
     let broadcast = interface.broadcast().map(|ip| ip.octets());
     let flags = u32::from(PERMANENT).to_le_bytes();
     let all: [Option<(u16, &[u8])>; 5] = [
-        Some((IFA_ADDRESS, &octets)),
+        Some((IFA_ADDRESS, &other)),
         Some((IFA_LOCAL, &octets)),
         broadcast.as_ref().map(|broadcast| (IFA_BROADCAST, &broadcast[..])),
         Some((IFA_LABEL, &label)),
@@ -484,15 +485,36 @@ fn routes_v6(out: &mut Dump, request: &Request) -> Result<(), NoMemory> {
     routers.iter().try_for_each(|router| route(0, RTA_GATEWAY, *router))
 }
 
+/// RTM_NEWROUTE: the networks of tunnels, and the routes that were added.
+fn static_routes(out: &mut Dump, request: &Request) -> Result<(), NoMemory> {
+    let table = u32::from(MAIN_TABLE).to_le_bytes();
+    super::netlink_change::for_each_route(&mut |shown| {
+        let scope = if shown.gateway.is_some() { UNIVERSE } else { LINK };
+        let (len, by) = (shown.prefix_len, if shown.is_of_kernel { BY_KERNEL } else { BY_BOOT });
+        let body = [n::AF_INET as u8, len, 0, 0, MAIN_TABLE, by, scope, UNICAST, 0, 0, 0, 0];
+        let (network, interface) = (shown.network.octets(), shown.interface.to_le_bytes());
+        let gateway = shown.gateway.map(|gateway| gateway.octets());
+        let source = shown.source.map(|source| source.octets());
+        let all: [Option<(u16, &[u8])>; 5] = [
+            Some((RTA_TABLE, &table)),
+            (len > 0).then_some((RTA_DST, &network)),
+            source.as_ref().map(|source| (RTA_PREFSRC, &source[..])),
+            gateway.as_ref().map(|gateway| (RTA_GATEWAY, &gateway[..])),
+            Some((RTA_OIF, &interface)),
+        ];
+        let attributes: heapless::Vec<_, 5> = all.into_iter().flatten().collect();
+        out.message(request, RTM_NEWROUTE, NLM_F_MULTI, &body, &attributes)
+    })
+}
+
 /// RTM_NEWROUTE: the network of the card, and the default route.
 fn routes(out: &mut Dump, request: &Request) -> Result<(), NoMemory> {
+    static_routes(out, request)?;
     let Some(config) = super::engine().ipv4() else { return Ok(()) };
-    /// Index of the card among [`interfaces`].
-    const CARD: u32 = 2;
     let body =
         |len: u8, scope: u8| [n::AF_INET as u8, len, 0, 0, MAIN_TABLE, BY_BOOT, scope, UNICAST, 0, 0, 0, 0];
     let table = u32::from(MAIN_TABLE).to_le_bytes();
-    let card = CARD.to_le_bytes();
+    let card = CARD_INDEX.to_le_bytes();
     let source = config.address.octets();
     if let Some(gateway) = config.gateway {
         let gateway = gateway.octets();

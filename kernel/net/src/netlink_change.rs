@@ -1,17 +1,21 @@
 //! Requests of rtnetlink(7) that change links, addresses and routes, as far as the engine can: one IPv4 address and one default router
-//! of the card, and the loopback's state and address.
+//! of the card, the loopback's state and address, interfaces whose other end is a program, and routes of IPv4.
 use super::engine;
-use super::interface_ioctl::{InterfaceInfo, LOOPBACK_INDEX, interfaces, set_flags};
+use super::interface_ioctl::{
+    CARD_INDEX, InterfaceInfo, LOOPBACK_INDEX, change_tunnel, interfaces, set_flags, set_mtu,
+};
 use coracle_core::errno::Errno;
 use coracle_core::fs::access::capability;
 use coracle_core::task::namespaces::check_network_capability;
+use coracle_fallible::NoMemory;
 use coracle_hal::time::now_ns;
-use coracle_tcpip::{Ipv4Config, LoopbackState};
+use coracle_tcpip::{Ipv4Config, Link, LoopbackState, StaticRoute, TunnelAddress};
 use core::net::Ipv4Addr;
 use linux_raw_sys::net as n;
 
 /// Message types (linux/rtnetlink.h).
 pub const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
 const RTM_SETLINK: u16 = 19;
 /// See [`RTM_NEWLINK`].
 pub const RTM_NEWADDR: u16 = 20;
@@ -76,7 +80,7 @@ impl<'a> Change<'a> {
     /// Makes the change. EOPNOTSUPP: the engine can't, or this is no request for one. EPERM without CAP_NET_ADMIN.
     pub fn apply(&self) -> Result<(), Errno> {
         let needs = match self.kind {
-            RTM_NEWLINK | RTM_SETLINK => LINK_BYTES,
+            RTM_NEWLINK | RTM_SETLINK | RTM_DELLINK => LINK_BYTES,
             RTM_NEWADDR | RTM_DELADDR => ADDRESS_BYTES,
             RTM_NEWROUTE | RTM_DELROUTE => ROUTE_BYTES,
             _ => return Err(Errno::OPNOTSUPP),
@@ -87,6 +91,7 @@ impl<'a> Change<'a> {
         }
         match self.kind {
             RTM_NEWLINK | RTM_SETLINK => self.link(),
+            RTM_DELLINK => self.remove_link(),
             RTM_NEWADDR | RTM_DELADDR => self.address(),
             _ => self.route(),
         }
@@ -113,16 +118,25 @@ impl<'a> Change<'a> {
         let creates = self.kind == RTM_NEWLINK && self.flags & NLM_F_CREATE != 0;
         let own = self.meant().map_err(|error| if creates { Errno::OPNOTSUPP } else { error })?;
         let mtu = self.attribute(LINK_BYTES, IFLA_MTU);
-        if name.is_some_and(|name| name != own.name.as_bytes())
-            || mtu.is_some_and(|mtu| *mtu != own.mtu.to_le_bytes())
-        {
+        if name.is_some_and(|name| name != own.name.as_bytes()) {
             return Err(Errno::OPNOTSUPP);
+        }
+        if let Some(mtu) = mtu.and_then(|mtu| mtu.first_chunk()) {
+            set_mtu(&own, u32::from_le_bytes(*mtu))?;
         }
         if flags == 0 && changed == 0 {
             return Ok(());
         }
         let mask = if changed == 0 { u32::MAX } else { changed };
         set_flags(&own, flags & mask | own.flags & !mask)
+    }
+
+    /// `ip link del`. EOPNOTSUPP for what is no program's.
+    fn remove_link(&self) -> Result<(), Errno> {
+        let (own, engine) = (self.meant()?, engine());
+        let tun = engine.device().tuns().of(own.index).ok_or(Errno::OPNOTSUPP)?;
+        engine.device().tuns().remove(&engine, &tun);
+        Ok(())
     }
 
     /// `ip addr add` and `ip addr del`.
@@ -156,6 +170,11 @@ impl<'a> Change<'a> {
             }
             None => {}
         }
+        if own.is_tunnel() {
+            let peer = self.ipv4(ADDRESS_BYTES, IFA_ADDRESS).unwrap_or(address);
+            let new = is_new.then_some(TunnelAddress { local: address, peer, prefix_len });
+            return change_tunnel(own.index, |tunnel| tunnel.address = new);
+        }
         if is_loopback {
             let is_up = engine.loopback_state().is_up;
             engine.set_loopback_state(LoopbackState { is_up, has_ipv4: is_new });
@@ -166,45 +185,159 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// `ip route add default via` and `ip route del default`; the routes of links are those of their addresses.
+    /// `ip route add` and `ip route del`. The routes of links are those of their addresses.
     fn route(&self) -> Result<(), Errno> {
         let (family, prefix_len) = (u32::from(self.body[0]), self.body[1]);
         if family != n::AF_INET {
             return Err(Errno::OPNOTSUPP);
         }
-        if let Some(index) = self.attribute(ROUTE_BYTES, RTA_OIF).and_then(|value| value.first_chunk()) {
-            interface(u32::from_le_bytes(*index))?;
+        if prefix_len > 32 {
+            return Err(Errno::INVAL);
         }
-        let is_new = self.kind == RTM_NEWROUTE;
-        let (engine, gateway) = (engine(), self.ipv4(ROUTE_BYTES, RTA_GATEWAY));
+        let index = self.attribute(ROUTE_BYTES, RTA_OIF).and_then(|value| value.first_chunk());
+        let named = index.map(|index| interface(u32::from_le_bytes(*index))).transpose()?;
+        let network = self.ipv4(ROUTE_BYTES, RTA_DST).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let gateway = self.ipv4(ROUTE_BYTES, RTA_GATEWAY);
+        let is_of_wire = named.as_ref().is_none_or(|own| !own.is_tunnel());
+        if prefix_len == 0 && is_of_wire && (gateway.is_none() || near(gateway) == Some(CARD_INDEX)) {
+            return self.default_route(gateway);
+        }
+        let is_meant = |shown: &Shown| {
+            (shown.network, shown.prefix_len) == (network, prefix_len)
+                && named.as_ref().is_none_or(|own| own.index == shown.interface)
+                && gateway.is_none_or(|gateway| shown.gateway == Some(gateway))
+        };
+        let mut found = None;
+        for_each_route(&mut |shown| {
+            if is_meant(shown) {
+                found = Some(*shown);
+            }
+            Ok(())
+        })?;
+        let of_wire = engine().ipv4().is_some_and(|own| {
+            let own_network = Ipv4Addr::from(u32::from(own.address) & own.mask());
+            (own_network, own.prefix_len) == (network, prefix_len) && is_of_wire
+        });
+        if self.kind == RTM_DELROUTE {
+            let shown = match found {
+                Some(shown) if !shown.is_of_kernel => shown,
+                // Such a route goes with its address.
+                _ => return Err(if of_wire || found.is_some() { Errno::OPNOTSUPP } else { Errno::SRCH }),
+            };
+            engine().remove_route(&|own| {
+                (own.network, own.prefix_len, own.gateway) == (shown.network, prefix_len, shown.gateway)
+                    && index_of(own.link) == shown.interface
+            });
+            return Ok(());
+        }
+        if network.to_bits() & !mask(prefix_len) != 0 {
+            return Err(Errno::INVAL);
+        }
+        if found.is_some() || (of_wire && gateway.is_none()) {
+            return if self.flags & NLM_F_REPLACE != 0 { Ok(()) } else { Err(Errno::EXIST) };
+        }
+        let own = match named {
+            Some(own) => own,
+            None => interface(near(gateway).ok_or(Errno::NETUNREACH)?)?,
+        };
+        // A router is a neighbour.
+        if gateway.is_some() && near(gateway) != Some(own.index) {
+            return Err(Errno::NETUNREACH);
+        }
+        if !own.is_up() {
+            return Err(Errno::NETDOWN);
+        }
+        let link = own.link();
+        if link == Link::Loopback || own.address.is_none() {
+            return Err(Errno::OPNOTSUPP);
+        }
+        engine().add_route(StaticRoute { network, prefix_len, link, gateway }).map_err(super::common::errno)
+    }
+
+    /// The route of the card to what no other route leads to.
+    fn default_route(&self, gateway: Option<Ipv4Addr>) -> Result<(), Errno> {
+        let engine = engine();
         let config = engine.ipv4();
         let there = config.and_then(|config| config.gateway);
-        if prefix_len != 0 || self.ipv4(ROUTE_BYTES, RTA_DST).is_some_and(|to| !to.is_unspecified()) {
-            let network = |config: &Ipv4Config| u32::from(config.address) & config.mask();
-            let to = self.ipv4(ROUTE_BYTES, RTA_DST).map(u32::from);
-            let exists = config.is_some_and(|own| prefix_len == own.prefix_len && to == Some(network(&own)));
-            return Err(match (exists, is_new) {
-                (true, true) if gateway.is_none() => Errno::EXIST,
-                (false, false) => Errno::SRCH,
-                _ => Errno::OPNOTSUPP,
-            });
-        }
-        if !is_new {
+        if self.kind == RTM_DELROUTE {
             let is_meant = there.is_some() && gateway.is_none_or(|gateway| there == Some(gateway));
             let config = config.filter(|_| is_meant).ok_or(Errno::SRCH)?;
             engine.set_ipv4(now_ns(), Some(Ipv4Config { gateway: None, ..config }));
             return Ok(());
         }
         let gateway = gateway.ok_or(Errno::OPNOTSUPP)?;
-        // A router is a neighbour.
-        let is_near = |own: &Ipv4Config| (u32::from(own.address) ^ u32::from(gateway)) & own.mask() == 0;
-        let config = config.filter(is_near).ok_or(Errno::NETUNREACH)?;
+        let config = config.ok_or(Errno::NETUNREACH)?;
         if there.is_some() && self.flags & NLM_F_REPLACE == 0 {
             return Err(Errno::EXIST);
         }
         engine.set_ipv4(now_ns(), Some(Ipv4Config { gateway: Some(gateway), ..config }));
         Ok(())
     }
+}
+
+/// A route of IPv4 that is no part of the card's configuration.
+#[derive(Clone, Copy)]
+pub struct Shown {
+    /// The network.
+    pub network: Ipv4Addr,
+    /// Length of its prefix.
+    pub prefix_len: u8,
+    /// Number of the interface.
+    pub interface: u32,
+    /// The router.
+    pub gateway: Option<Ipv4Addr>,
+    /// Our address on it, where it came with that.
+    pub source: Option<Ipv4Addr>,
+    /// It came with an address.
+    pub is_of_kernel: bool,
+}
+
+/// Calls `see` for the routes that came with addresses of tunnels, and for those that were added, up to its first error.
+pub fn for_each_route(see: &mut dyn FnMut(&Shown) -> Result<(), NoMemory>) -> Result<(), NoMemory> {
+    for own in interfaces().iter().filter(|own| own.is_tunnel() && own.is_up()) {
+        let Some((source, prefix_len)) = own.address else { continue };
+        let reached = own.peer.unwrap_or(source).to_bits() & mask(prefix_len);
+        // A network of our own address alone is no route.
+        if own.peer.is_some() || prefix_len < 32 {
+            let (network, interface) = (Ipv4Addr::from(reached), own.index);
+            let (gateway, source) = (None, Some(source));
+            see(&Shown { network, prefix_len, interface, gateway, source, is_of_kernel: true })?;
+        }
+    }
+    let engine = engine();
+    let mut number = 0;
+    while let Some(own) = engine.static_route(number) {
+        let StaticRoute { network, prefix_len, link, gateway } = own;
+        let interface = index_of(link);
+        see(&Shown { network, prefix_len, interface, gateway, source: None, is_of_kernel: false })?;
+        number += 1;
+    }
+    Ok(())
+}
+
+/// The number of a link's interface.
+pub fn index_of(link: Link) -> u32 {
+    match link {
+        Link::Loopback => LOOPBACK_INDEX,
+        Link::Wire => CARD_INDEX,
+        Link::Tunnel(index) => index,
+    }
+}
+
+/// The interface on whose network a router is.
+fn near(gateway: Option<Ipv4Addr>) -> Option<u32> {
+    let gateway = gateway?.to_bits();
+    let is_near = |own: &InterfaceInfo| {
+        let Some((address, prefix_len)) = own.address else { return false };
+        let network = own.peer.unwrap_or(address).to_bits();
+        own.is_up() && own.index != LOOPBACK_INDEX && (network ^ gateway) & mask(prefix_len) == 0
+    };
+    interfaces().into_iter().find(is_near).map(|own| own.index)
+}
+
+/// The mask of a prefix of so many bits, up to 32.
+fn mask(prefix_len: u8) -> u32 {
+    Ipv4Config { address: Ipv4Addr::UNSPECIFIED, prefix_len, gateway: None }.mask()
 }
 
 /// The interface of this number. ENODEV.

@@ -35,7 +35,6 @@ use coracle_fallible::{NoMemory, Text, filled, try_arc, try_box};
 use coracle_hal::frame::Frame;
 use coracle_hal::sync::atomic::{AtomicBool, Ordering};
 use coracle_hal::time::now_ns;
-use coracle_tcpip::Link;
 use core::any::Any;
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::if_packet as p;
@@ -340,7 +339,7 @@ impl PacketFile {
         if src.take(&mut frame[start..])? < len {
             return Err(Errno::FAULT);
         }
-        let link = if interface.index == LOOPBACK_INDEX { Link::Loopback } else { Link::Wire };
+        let link = interface.link();
         let now = now_ns();
         let result = self.common.home.link_send(now, link, &frame);
         sent(now);

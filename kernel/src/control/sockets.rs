@@ -125,7 +125,10 @@ fn unix(socket: &UnixSocket, name: &mut Text) -> Result<SocketRecord, Errno> {
 
 /// Answers with all sockets.
 pub fn all(answer: &mut Answer) -> Result<(), Errno> {
-    let [received, sent] = interfaces().last().map_or([0, 0], |card| card.traffic().map(|way| way.packets));
+    let [received, sent] = interfaces()
+        .iter()
+        .rfind(|own| !own.is_tunnel())
+        .map_or([0, 0], |card| card.traffic().map(|way| way.packets));
     let looped = engine().looped().packets;
     answer.push(&SocketsHead { now_ns: time::now_ns(), received, sent, looped }.encode())?;
     // The engine holds no lock when it hands a socket out, but a message is better sent when it is done.

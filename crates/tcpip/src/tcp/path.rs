@@ -100,6 +100,11 @@ impl Path {
         self.hop == Hop::Loopback
     }
 
+    /// Whether segments leave by the device, which may cut and sum them.
+    pub fn is_on_wire(&self) -> bool {
+        !matches!(self.hop, Hop::Loopback | Hop::Tunnel(_))
+    }
+
     /// The greatest packet.
     pub fn mtu<D: Device, E: Events>(&self, stack: &Stack<D, E>) -> usize {
         match (self.is_loopback(), self.path_mtu) {

@@ -468,10 +468,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
         self.cubic.set_mss(self.mss);
         let tso = cx.stack.capabilities.tso4_max.min(65535);
         self.burst = self.mss;
-        if !self.path.is_loopback()
-            && self.tuple.remote.is_v4()
-            && tso > 0
-            && cx.stack.capabilities.tx_checksum
+        if self.path.is_on_wire() && self.tuple.remote.is_v4() && tso > 0 && cx.stack.capabilities.tx_checksum
         {
             let room = (tso.saturating_sub(headers + TIMESTAMP_LEN)) as u32;
             self.burst = (room / self.mss).max(1) * self.mss;

@@ -2,9 +2,7 @@
 use coracle_core::errno::Errno;
 use coracle_fallible::{NoMemory, Text, try_box};
 use coracle_fs::synthetic::{Directory, Item, Kind, Listed, Table, TakeName};
-use coracle_net::interface_ioctl::{
-    IFF_BROADCAST, IFF_RUNNING, InterfaceInfo, LOOPBACK_INDEX, QUEUE_LENGTH, interfaces,
-};
+use coracle_net::interface_ioctl::{IFF_BROADCAST, IFF_RUNNING, InterfaceInfo, LOOPBACK_INDEX, interfaces};
 use coracle_tcpip::Traffic;
 use linux_raw_sys::general::S_IFDIR;
 
@@ -33,7 +31,12 @@ const NOTHING: Item<u32> = Item::Fixed("0\n");
 
 static INTERFACE: Table<u32> = &[
     ("addr_assign_type", NOTHING),
-    ("addr_len", Item::Fixed("6\n")),
+    (
+        "addr_len",
+        Item::Text(|index, text| {
+            about(*index, text, |own, text| text.push(if own.is_tunnel() { b"0\n" } else { b"6\n" }))
+        }),
+    ),
     ("address", Item::Text(|index, text| about(*index, text, |own, text| mac(own.mac, text)))),
     (
         "broadcast",
@@ -66,14 +69,22 @@ static INTERFACE: Table<u32> = &[
     (
         "operstate",
         Item::Text(|index, text| {
-            // Linux knows nothing of the loopback's.
-            text.push(if *index == LOOPBACK_INDEX { b"unknown\n" } else { b"up\n" })
+            about(*index, text, |own, text| {
+                text.push(match own.operational() {
+                    0 => b"unknown\n",
+                    2 => b"down\n",
+                    _ => b"up\n",
+                })
+            })
         }),
     ),
     ("proto_down", NOTHING),
     ("speed", Item::Pieces(|index, _, text| of_card(*index, "-1\n", text))),
     ("statistics", Item::Directory(STATISTICS)),
-    ("tx_queue_len", Item::Line(&QUEUE_LENGTH)),
+    (
+        "tx_queue_len",
+        Item::Text(|index, text| about(*index, text, |own, text| writeln!(text, "{}", own.queue_length()))),
+    ),
     ("type", Item::Text(|index, text| about(*index, text, |own, text| writeln!(text, "{}", own.hardware)))),
     (
         "uevent",

@@ -3,10 +3,9 @@ use alloc::vec::Vec;
 use coracle_fallible::{NoMemory, Text};
 use coracle_net::arp_ioctl;
 use coracle_net::engine;
-use coracle_net::interface_ioctl::{
-    CARD_NAME, InterfaceAddress, InterfaceInfo, LOOPBACK_INDEX, interfaces, ipv6_addresses,
-};
-use coracle_tcpip::{GroupSeen, Link};
+use coracle_net::interface_ioctl::{CARD_NAME, InterfaceAddress, InterfaceInfo, interfaces, ipv6_addresses};
+use coracle_net::netlink_change::for_each_route;
+use coracle_tcpip::GroupSeen;
 use core::net::Ipv4Addr;
 
 const DEV_HEADER: &[u8] = b"Inter-|   Receive                                                |  Transmit
@@ -19,6 +18,7 @@ const ROUTE_WIDTH: usize = 127;
 /// Flags of routes (linux/route.h).
 const RTF_UP: u32 = 1;
 const RTF_GATEWAY: u32 = 2;
+const RTF_HOST: u32 = 4;
 /// Bits of the second byte of a group's address of IPv6 that say how far it reaches, and that of one within the host (RFC 4291, 2.7).
 const SCOPE: u8 = 0xf;
 const INTERFACE_SCOPE: u8 = 1;
@@ -52,7 +52,7 @@ pub fn if_inet6(text: &mut Text) -> Result<(), NoMemory> {
             write!(text, "{byte:02x}")?;
         }
         let is_own = |interface: &&InterfaceInfo| interface.index == own.index;
-        let name = all.iter().find(is_own).map_or("", |found| found.name);
+        let name = all.iter().find(is_own).map_or("", |found| &found.name);
         let (index, len, scope, flags) = (own.index, own.prefix_len, own.proc_scope(), own.flags);
         writeln!(text, " {index:02x} {len:02x} {scope:02x} {flags:02x} {name:>8}")
     })
@@ -60,7 +60,7 @@ pub fn if_inet6(text: &mut Text) -> Result<(), NoMemory> {
 
 /// The groups of one family that the host is a member of on an interface.
 fn groups_on(interface: &InterfaceInfo, v4: bool) -> Result<Vec<GroupSeen>, NoMemory> {
-    let link = if interface.index == LOOPBACK_INDEX { Link::Loopback } else { Link::Wire };
+    let link = interface.link();
     let mut all = engine().memberships().map_err(|_| NoMemory)?;
     all.retain(|shown| shown.link == link && shown.group.is_v4() == v4);
     Ok(all)
@@ -99,23 +99,29 @@ pub fn igmp6(text: &mut Text) -> Result<(), NoMemory> {
 /// /proc/net/route: the routes of IPv4. Numbers are in the order of the network.
 pub fn route(text: &mut Text) -> Result<(), NoMemory> {
     writeln!(text, "{ROUTE_HEADER:<ROUTE_WIDTH$}")?;
-    let Some(config) = engine().ipv4() else { return Ok(()) };
-    let mut line = |destination: u32, gateway: u32, flags: u32, mask: u32| {
+    let mut line = |name: &str, destination: u32, gateway: u32, flags: u32, mask: u32| {
         let [destination, gateway, mask] = [destination, gateway, mask].map(u32::swap_bytes);
         let begin = text.len();
-        write!(
-            text,
-            "{CARD_NAME}\t{destination:08X}\t{gateway:08X}\t{flags:04X}\t0\t0\t0\t{mask:08X}\t0\t0\t0"
-        )?;
+        write!(text, "{name}\t{destination:08X}\t{gateway:08X}\t{flags:04X}\t0\t0\t0\t{mask:08X}\t0\t0\t0")?;
         while text.len() - begin < ROUTE_WIDTH {
             text.push(b" ")?;
         }
         text.push(b"\n")
     };
+    let all = interfaces();
+    for_each_route(&mut |shown| {
+        let name = all.iter().find(|own| own.index == shown.interface).map_or("", |own| &own.name);
+        let gateway = shown.gateway.map_or(0, u32::from);
+        let mask = u32::MAX.checked_shl(32 - u32::from(shown.prefix_len)).unwrap_or(0);
+        let host = if shown.prefix_len == 32 { RTF_HOST } else { 0 };
+        let flags = RTF_UP | host | if gateway != 0 { RTF_GATEWAY } else { 0 };
+        line(name, shown.network.into(), gateway, flags, mask)
+    })?;
+    let Some(config) = engine().ipv4() else { return Ok(()) };
     if let Some(gateway) = config.gateway {
-        line(0, gateway.into(), RTF_UP | RTF_GATEWAY, 0)?;
+        line(CARD_NAME, 0, gateway.into(), RTF_UP | RTF_GATEWAY, 0)?;
     }
-    line(u32::from(config.address) & config.mask(), 0, RTF_UP, config.mask())
+    line(CARD_NAME, u32::from(config.address) & config.mask(), 0, RTF_UP, config.mask())
 }
 
 /// /proc/net/fib_trie: the networks and addresses of IPv4 as leaves of one node. Scripts look for the line before `/32 host LOCAL`.
