@@ -238,3 +238,56 @@ impl<D: Device, E: Events> Stack<D, E> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tunnel(index: u32, local: [u8; 4], peer: [u8; 4], prefix_len: u8) -> Tunnel {
+        let address = TunnelAddress { local: local.into(), peer: peer.into(), prefix_len };
+        Tunnel { index, is_up: true, mtu: 1500, address: Some(address) }
+    }
+
+    #[test]
+    fn the_longest_prefix_decides() {
+        let tunnels = Tunnels::default();
+        {
+            let mut state = tunnels.state.write();
+            let _ = state.tunnels.push(tunnel(3, [10, 8, 0, 1], [10, 8, 0, 1], 24));
+            let _ = state.tunnels.push(tunnel(4, [10, 8, 0, 9], [10, 9, 0, 7], 32));
+            let route = |network: [u8; 4], prefix_len, link, gateway: Option<[u8; 4]>| StaticRoute {
+                network: network.into(),
+                prefix_len,
+                link,
+                gateway: gateway.map(Ipv4Addr::from),
+            };
+            state.routes.push(route([0; 4], 1, Link::Tunnel(3), None));
+            state.routes.push(route([192, 0, 2, 7], 32, Link::Wire, Some([10, 0, 2, 2])));
+        }
+        let wire = u32::from_be_bytes([10, 0, 2, 15]);
+        let to = |address: [u8; 4], wire_len| {
+            let route = tunnels.route(u32::from_be_bytes(address), Some(wire), wire_len);
+            route.map(|route| (route.source.to_ipv4().unwrap().octets(), route.hop))
+        };
+        assert_eq!(to([10, 8, 0, 5], Some(0)), Some(([10, 8, 0, 1], Hop::Tunnel(3))));
+        assert_eq!(to([10, 8, 0, 9], Some(0)), Some(([10, 8, 0, 9], Hop::Loopback)));
+        assert_eq!(to([10, 9, 0, 7], Some(0)), Some(([10, 8, 0, 9], Hop::Tunnel(4))));
+        assert_eq!(to([10, 9, 0, 8], Some(0)), Some(([10, 8, 0, 1], Hop::Tunnel(3))));
+        assert_eq!(to([10, 0, 2, 3], Some(24)), None);
+        assert_eq!(to([200, 0, 0, 1], Some(0)), None);
+        let router = Address::from(Ipv4Addr::new(10, 0, 2, 2));
+        assert_eq!(to([192, 0, 2, 7], Some(0)), Some(([10, 0, 2, 15], Hop::Neighbor(router))));
+        tunnels.state.write().tunnels[0].is_up = false;
+        assert_eq!(to([10, 8, 0, 5], None), None);
+    }
+
+    proptest! {
+        #[test]
+        fn networks_hold_what_their_masks_leave(address: u32, network: u32, len in 0u8..=32) {
+            let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
+            prop_assert_eq!(is_within(address, network.into(), len), (address ^ network) & mask == 0);
+            prop_assert!(is_within(network ^ (address & !mask), network.into(), len));
+        }
+    }
+}

@@ -133,6 +133,9 @@ pub fn fcntl(call: &Call) -> SysResult {
         F_SETFL => {
             // Where no signals are sent, the flag is not kept either.
             open.set_asynchronous(fd, argument & FASYNC != 0)?;
+            if let Some(end) = open.file.as_any().downcast_ref::<PipeEnd>() {
+                end.set_packets(argument & O_DIRECT != 0);
+            }
             let kept = open.flags() & !SETTABLE;
             open.flags.store(kept | argument & SETTABLE, coracle_hal::sync::atomic::Ordering::Relaxed);
             Ok(0)
@@ -292,9 +295,12 @@ fn make_pipe(call: &Call, flags: u32) -> SysResult {
     let descriptors = &call.thread().process.descriptors;
     let status = flags & O_NONBLOCK;
     let close_on_exec = flags & O_CLOEXEC != 0;
+    // It is the writer that makes packets.
+    let packets = flags & O_DIRECT;
+    writer.set_packets(packets != 0);
     // Both are descriptions from here on: letting go of one closes it.
     let (reader, writer) =
-        (OpenFile::new(reader, O_RDONLY | status)?, OpenFile::new(writer, O_WRONLY | status)?);
+        (OpenFile::new(reader, O_RDONLY | status)?, OpenFile::new(writer, O_WRONLY | status | packets)?);
     let a = descriptors.insert(reader, close_on_exec, 0)?;
     let result = descriptors.insert(writer, close_on_exec, 0).and_then(|b| {
         let pair = a as u64 | (b as u64) << 32;

@@ -185,7 +185,7 @@ system_calls! {
     290 eventfd2(number, fd_flags) -> fd super::descriptor::eventfd2, "all";
     291 epoll_create1(fd_flags) -> epoll super::epoll::epoll_create1, "all";
     292 dup3(fd, new_fd, fd_flags) -> fd super::descriptor::dup3, "all";
-    293 pipe2(&pipe_pair, fd_flags) super::descriptor::pipe2, "O_DIRECT is accepted, and bytes stay a stream";
+    293 pipe2(&pipe_pair, fd_flags) super::descriptor::pipe2, "all";
     295 preadv(file, &iovecs, count, offset) super::file::preadv, "all";
     296 pwritev(file, &iovecs, count, offset) super::file::pwritev, "all";
     306 syncfs(fd) super::file::syncfs, "all";

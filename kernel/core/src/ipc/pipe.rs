@@ -7,15 +7,16 @@ use crate::fs::signal_io::Announces;
 use crate::fs::stat;
 use crate::mm::user_buf::UserBuf;
 use crate::task::long_call;
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::frame::{self, FRAME_SIZE, Watermark};
 use coracle_hal::sync::Mutex;
-use coracle_hal::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use coracle_vfs_core::ring::Ring;
 use core::any::Any;
-use linux_raw_sys::general::{O_ACCMODE, O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFIFO, stat as Stat};
+use linux_raw_sys::general::{O_ACCMODE, O_DIRECT, O_NONBLOCK, O_RDONLY, O_WRONLY, S_IFIFO, stat as Stat};
 use linux_raw_sys::ioctl::FIONREAD;
 
 /// Bytes that a pipe holds unless F_SETPIPE_SZ says otherwise.
@@ -46,6 +47,8 @@ pub(super) struct State {
     pub(super) ring: Ring,
     /// What of [`HELD`] is the ring's memory.
     counted: usize,
+    /// The packets among the bytes held (pipe(2), O_DIRECT): how many bytes that are of none are before each, and its own.
+    packets: VecDeque<(usize, usize)>,
     /// A splice(2) has taken bytes out that may come back: no other reader gets in meanwhile.
     pub(super) lent: bool,
     pub(super) readers: usize,
@@ -60,6 +63,8 @@ pub struct PipeEnd {
     pipe: Arc<Pipe>,
     reads: bool,
     writes: bool,
+    /// Whether each write is a packet (O_DIRECT).
+    makes_packets: AtomicBool,
     /// The fifo's stat(2) and place; `None` for pipe(2).
     fifo: Option<(Stat, Place)>,
 }
@@ -119,6 +124,46 @@ impl State {
         if self.free_to_write()? < len { Err(Errno::AGAIN) } else { Ok(()) }
     }
 
+    /// The oldest `n` bytes have been taken.
+    #[inline(always)]
+    pub(super) fn note_taken(&mut self, n: usize) {
+        if !self.packets.is_empty() {
+            self.note_packets_taken(n);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_packets_taken(&mut self, mut n: usize) {
+        while let Some((before, len)) = self.packets.front_mut() {
+            let of_none = n.min(*before);
+            *before -= of_none;
+            let own = (n - of_none).min(*len);
+            *len -= own;
+            n -= of_none + own;
+            if *len > 0 {
+                break;
+            }
+            self.packets.pop_front();
+        }
+    }
+
+    /// Whether one more packet is let in: each takes a page of the pipe, as on Linux.
+    fn has_packet_room(&self) -> bool {
+        self.packets.len() < self.ring.capacity() / PIPE_BUF
+    }
+
+    /// Adds a packet of at most [`PIPE_BUF`] bytes, for which there is room. ENOMEM.
+    fn push_packet(&mut self, bytes: &[u8]) -> Result<(), NoMemory> {
+        let len = self.packets.len();
+        self.packets.make_room_for(len + 1)?;
+        let listed = self.packets.iter().map(|(before, len)| before + len).sum::<usize>();
+        let before = self.ring.len() - listed;
+        let pushed = self.ring.push(bytes)?;
+        self.packets.push_back_reserved((before, pushed));
+        Ok(())
+    }
+
     /// Something was read: an empty pipe keeps its memory only where there is plenty.
     #[inline(always)]
     pub(super) fn note_read(&mut self) {
@@ -144,6 +189,7 @@ impl Pipe {
         let state = State {
             ring: Ring::new(DEFAULT_CAPACITY),
             counted: 0,
+            packets: VecDeque::new(),
             lent: false,
             readers: 0,
             writers: 0,
@@ -171,7 +217,13 @@ impl Pipe {
         writes: bool,
         fifo: Option<(Stat, Place)>,
     ) -> Result<Arc<PipeEnd>, NoMemory> {
-        let end = try_arc(PipeEnd { pipe: pipe.clone(), reads, writes, fifo })?;
+        let end = try_arc(PipeEnd {
+            pipe: pipe.clone(),
+            reads,
+            writes,
+            makes_packets: AtomicBool::new(false),
+            fifo,
+        })?;
         let mut state = pipe.state.lock();
         state.readers += usize::from(reads);
         state.writers += usize::from(writes);
@@ -199,6 +251,7 @@ impl Pipe {
             (state.readers_ever, state.writers_ever)
         };
         let end = Pipe::end(pipe, reads, writes, Some((stat, place)))?;
+        end.set_packets(flags & O_DIRECT != 0);
         let both = reads && writes;
         if !both && !nonblock {
             let source = if reads { &pipe.readable } else { &pipe.writable };
@@ -246,16 +299,25 @@ impl Pipe {
         self.state.lock().ring.len()
     }
 
-    pub(super) fn try_read(&self, dst: &mut UserBuf) -> SysResult {
+    /// Reads what is there; where there are packets no more than one, unless it is `by_bytes`. EAGAIN, EFAULT.
+    #[inline(always)]
+    pub(super) fn try_read(&self, dst: &mut UserBuf, by_bytes: bool) -> SysResult {
         let mut done = 0;
         loop {
             let mut state = self.state.lock();
             let before = done;
+            if !by_bytes && !state.packets.is_empty() {
+                drop(state);
+                return self.try_read_packet(dst);
+            }
             while state.readable() > 0 && dst.remaining() > 0 {
                 let (piece, _) = state.ring.peek();
                 let want = piece.len().min(dst.remaining());
                 let n = dst.put_nofault(&piece[..want]);
                 state.ring.consume(n);
+                if by_bytes {
+                    state.note_taken(n);
+                }
                 done += n;
                 if n < want {
                     break;
@@ -280,6 +342,79 @@ impl Pipe {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Reads where there are packets: what is before the first, and of that as much as there is room for. Its rest is lost.
+    #[cold]
+    #[inline(never)]
+    fn try_read_packet(&self, dst: &mut UserBuf) -> SysResult {
+        let mut done = 0;
+        loop {
+            let mut state = self.state.lock();
+            let Some((before, len)) = state.packets.front().copied().filter(|_| state.readable() > 0) else {
+                return if done > 0 { Ok(done) } else { Err(Errno::AGAIN) };
+            };
+            let within = if before > 0 { before } else { len };
+            let (piece, _) = state.ring.peek();
+            let want = piece.len().min(within).min(dst.remaining());
+            let n = dst.put_nofault(&piece[..want]);
+            done += n;
+            let is_full = n == want && dst.remaining() == 0;
+            let has_ended = before == 0 && (n == within || is_full);
+            let taken = if has_ended { within } else { n };
+            state.ring.consume(taken);
+            state.note_taken(taken);
+            state.note_read();
+            drop(state);
+            self.writable.notify(Events::OUT);
+            if has_ended || is_full {
+                return Ok(done);
+            }
+            if n < want {
+                // A page of the program isn't there.
+                match dst.resolve() {
+                    Ok(()) => {}
+                    Err(_) if done > 0 => return Ok(done),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    /// Writes packets of at most [`PIPE_BUF`] bytes each.
+    #[cold]
+    #[inline(never)]
+    fn write_packets(&self, src: &mut UserBuf, nonblock: bool) -> SysResult {
+        let mut done = 0;
+        let mut packet = coracle_fallible::filled(0, src.remaining().min(PIPE_BUF))?;
+        while src.remaining() > 0 {
+            let len = src.remaining().min(PIPE_BUF);
+            let step = src.take(&mut packet[..len]).and_then(|taken| {
+                if taken < len {
+                    return Err(Errno::FAULT);
+                }
+                block_on_events(&self.writable, Events::OUT, nonblock, None, || {
+                    let mut state = self.state.lock();
+                    state.check_room(len)?;
+                    if !state.has_packet_room() {
+                        return Err(Errno::AGAIN);
+                    }
+                    let pushed = state.push_packet(&packet[..len]);
+                    state.count();
+                    Ok(pushed?)
+                })
+            });
+            match step {
+                Ok(()) => done += len,
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
+            }
+            self.readable.notify(Events::IN);
+            if long_call::pause_unless_killed().is_err() {
+                break;
+            }
+        }
+        Ok(done)
     }
 
     /// Writes all bytes, at most [`PIPE_BUF`], or none.
@@ -381,6 +516,10 @@ impl Drop for State {
 }
 
 impl PipeEnd {
+    /// Whether each write is a packet from here on (fcntl(2), F_SETFL with O_DIRECT).
+    pub fn set_packets(&self, on: bool) {
+        self.makes_packets.store(on, Relaxed);
+    }
     /// The pipe behind it.
     pub fn pipe(&self) -> &Arc<Pipe> {
         &self.pipe
@@ -395,7 +534,7 @@ impl File for PipeEnd {
         if dst.remaining() == 0 {
             return Ok(0);
         }
-        block_on_events(&self.pipe.readable, Events::IN, nonblock, None, || self.pipe.try_read(dst))
+        block_on_events(&self.pipe.readable, Events::IN, nonblock, None, || self.pipe.try_read(dst, false))
     }
     fn write(&self, src: &mut UserBuf, _offset: u64, nonblock: bool) -> SysResult {
         if !self.writes {
@@ -404,6 +543,9 @@ impl File for PipeEnd {
         let total = src.remaining();
         if total == 0 {
             return Ok(0);
+        }
+        if self.makes_packets.load(Relaxed) {
+            return self.pipe.write_packets(src, nonblock);
         }
         let whole = total <= PIPE_BUF;
         let mut done = 0;
@@ -437,7 +579,7 @@ impl File for PipeEnd {
             }
         }
         if self.writes {
-            if state.free_to_write().map_or(true, |free| free >= PIPE_BUF) {
+            if state.free_to_write().map_or(true, |free| free >= PIPE_BUF) && state.has_packet_room() {
                 events |= Events::OUT;
             }
             if state.readers == 0 {

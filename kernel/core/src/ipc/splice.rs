@@ -144,6 +144,7 @@ pub fn out_of_pipe(
             let mut state = pipe.state.lock();
             state.ring.put_back(&buffer[written..taken]);
             state.ring.give_up(written);
+            state.note_taken(written);
             state.note_read();
             state.lent = false;
         }
@@ -226,7 +227,7 @@ pub fn between_pipes(from: &PipeEnd, to: &PipeEnd, len: usize, nonblock: bool) -
         if len == 0 || !source.wait_readable(nonblock)? {
             return Ok(0);
         }
-        let raced = |buf: &mut UserBuf, _: bool| match source.try_read(buf) {
+        let raced = |buf: &mut UserBuf, _: bool| match source.try_read(buf, true) {
             Err(Errno::AGAIN) => Ok(0),
             other => other,
         };
