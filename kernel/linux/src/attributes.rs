@@ -13,6 +13,7 @@ use coracle_core::fs::stat::{self, BLOCK_SIZE, Timestamp};
 use coracle_core::mm::user;
 use coracle_core::task::user_space::Kind;
 use coracle_hal::sync::atomic::Ordering::Relaxed;
+use coracle_ipc::unix::UnixSocket;
 use linux_raw_sys::general::*;
 
 fn write_stat(call: &Call, place: usize, mut found: stat::Stat) -> SysResult {
@@ -186,7 +187,15 @@ fn change_open(call: &Call, changes: Changes) -> SysResult {
     match (open.file.place(), open.file.as_any().downcast_ref::<MemoryFile>()) {
         (Some(place), _) => change(place, changes),
         (None, Some(file)) => access::change(&**file.node(), changes).map(|()| 0),
-        (None, None) => Ok(0),
+        // What has no node keeps nothing of it, but for sockets that may get one.
+        (None, None) => {
+            if let (Some(mode), Some(socket)) =
+                (changes.mode, open.file.as_any().downcast_ref::<UnixSocket>())
+            {
+                socket.set_mode(mode);
+            }
+            Ok(0)
+        }
     }
 }
 fn chmod_at(call: &Call, directory: i32, addr: usize, mode: u32, flags: u32) -> SysResult {

@@ -16,8 +16,6 @@ use coracle_sorted_map::SortedMap;
 use core::fmt::Write as _;
 use linux_raw_sys::general::{S_IFMT, S_IFSOCK};
 
-/// Permission bits that a socket's node gets before the umask.
-const NODE_MODE: u32 = 0o777;
 /// Names that autobind has (unix(7): five hexadecimal digits).
 const AUTOBIND_NAMES: u32 = 1 << 20;
 
@@ -56,7 +54,7 @@ pub fn bind(socket: &Arc<UnixSocket>, name: &UnixName) -> Result<(UnixName, Key)
                 return Err(Errno::ADDRINUSE);
             }
             access::check_add(&found.directory)?;
-            let mode = NODE_MODE & !context.umask();
+            let mode = socket.mode.load(Ordering::Relaxed) & !context.umask();
             let made = found.directory.inode.create(&found.name, NewNode::Special(S_IFSOCK, 0), mode);
             let node = made.map_err(|error| if error == Errno::EXIST { Errno::ADDRINUSE } else { error })?;
             give_to_caller(&node)?;

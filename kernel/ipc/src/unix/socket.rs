@@ -19,7 +19,7 @@ use coracle_core::task::namespaces::own_network;
 use coracle_core::task::pid_space;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc_cyclic};
-use coracle_hal::sync::atomic::{AtomicBool, Ordering};
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::any::Any;
 use linux_raw_sys::general::{S_IFSOCK, stat as Stat};
 use linux_raw_sys::ioctl::{FIONREAD, TIOCOUTQ};
@@ -33,10 +33,16 @@ pub(super) enum Kind {
     SeqPacket,
 }
 
+/// Permission bits of a new socket, and all that there are.
+const MODE: u32 = 0o777;
+const PERMISSIONS: u32 = 0o7777;
+
 /// An AF_UNIX socket.
 pub struct UnixSocket {
     pub(super) kind: Kind,
     pub(super) inode: u64,
+    /// Permission bits (fchmod(2)), which a node that it is bound to has, but for those of the umask (unix(7)).
+    pub(super) mode: AtomicU32,
     /// Number of its network namespace.
     pub(super) net: u32,
     pub(super) state: Mutex<State>,
@@ -188,6 +194,7 @@ impl UnixSocket {
         let socket = try_arc_cyclic(|this| UnixSocket {
             kind,
             inode: stat::next_inode(),
+            mode: AtomicU32::new(MODE),
             net: own_network(),
             state: Mutex::new(State {
                 inbox: Inbox::default(),
@@ -211,6 +218,11 @@ impl UnixSocket {
             in_flight: AtomicBool::new(false),
         });
         socket.map_err(|_| Errno::NOBUFS)
+    }
+
+    /// fchmod(2).
+    pub fn set_mode(&self, mode: u32) {
+        self.mode.store(mode & PERMISSIONS, Ordering::Relaxed);
     }
     pub(super) fn join(&self, peer: &Arc<UnixSocket>, credentials: Credentials, name: UnixName) {
         self.state.lock().join(peer, credentials, name);
@@ -350,7 +362,7 @@ impl File for UnixSocket {
         self.send(src, None, flags, None)
     }
     fn stat(&self) -> Result<Stat, Errno> {
-        Ok(stat::nameless(S_IFSOCK | 0o777, self.inode))
+        Ok(stat::nameless(S_IFSOCK | self.mode.load(Ordering::Relaxed), self.inode))
     }
     fn readiness(&self) -> Events {
         let mut events = Events::empty();

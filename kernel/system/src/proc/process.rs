@@ -6,9 +6,10 @@ use super::memory;
 use super::mounts::{mountinfo, mounts};
 use super::namespaces::NAMESPACES;
 use super::root::net_directory;
-use super::status::{limits, sched, stat, statm, status};
+use super::status::{limits, sched, schedstat, stat, statm, status};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use coracle_core::errno::Errno;
 use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::fs::inode::Link;
@@ -16,10 +17,11 @@ use coracle_core::task::credentials::machine_id;
 use coracle_core::task::look_into;
 use coracle_core::task::oom;
 use coracle_core::task::pid_space::PidSpace;
-use coracle_core::task::process::{Process, Program};
+use coracle_core::task::process::{self as tasks, Process, Program};
 use coracle_core::task::thread::{Thread, ThreadName};
 use coracle_core::task::user_space::Kind as IdKind;
 use coracle_core::this;
+use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_box};
 use coracle_fs::synthetic::{Directory, Item, Kind, Listed, Piece, Table, TakeName};
 use coracle_hal::fail;
@@ -80,6 +82,8 @@ pub fn directory(subject: Subject) -> Result<Box<dyn Directory>, NoMemory> {
 /// What a process has, and a thread has not (proc(5)). Without this, threads would be found below their threads without an
 /// end, and a directory holds those above it.
 const OF_PROCESSES: &[&[u8]] = &[b"task", b"timerslack_ns"];
+/// What a thread has, and a process has not.
+const OF_THREADS: &[&[u8]] = &[b"children"];
 
 /// The same, which belongs to whom the process runs as (proc(5), /proc/pid).
 struct Owned(Listed<Subject>);
@@ -87,15 +91,28 @@ struct Owned(Listed<Subject>);
 impl Owned {
     fn has(&self, name: &[u8]) -> bool {
         let is_hidden = name == FAIL_NTH.as_bytes() && !fail::is_enabled();
-        !is_hidden && (self.0.context.thread.is_none() || !OF_PROCESSES.contains(&name))
+        let of_others = if self.0.context.thread.is_some() { OF_PROCESSES } else { OF_THREADS };
+        !is_hidden && !of_others.contains(&name)
+    }
+    /// Whether the process is over, and was waited for: then there is nothing in its directory any more.
+    fn is_gone(&self) -> bool {
+        let process = &self.0.context.process;
+        tasks::by_pid(process.pid).is_none_or(|found| !Arc::ptr_eq(&found, process))
     }
 }
 
 impl Directory for Owned {
     fn lookup(&self, name: &[u8]) -> Result<Option<Kind>, Errno> {
+        // As Linux's proc_pid_permission().
+        if self.is_gone() {
+            return Err(Errno::SRCH);
+        }
         if self.has(name) { self.0.lookup(name) } else { Ok(None) }
     }
     fn list(&self, from: u64, take: TakeName) -> Result<(), Errno> {
+        if self.is_gone() {
+            return Err(Errno::NOENT);
+        }
         self.0.list(from, &mut |after, name, kind| !self.has(name) || take(after, name, kind))
     }
     fn owner(&self) -> Option<(u32, u32)> {
@@ -144,6 +161,7 @@ static FILES: Table<Subject> = &[
     ("attr", Item::Directory(&[("current", Item::Pieces(|_, _, _| Err(Errno::INVAL)))])),
     ("auxv", Item::Pieces(auxv)),
     ("cgroup", Item::Fixed("0::/\n")),
+    ("children", Item::Text(children)),
     ("cmdline", Item::Text(|s, text| text.push(s.program().arguments.as_bytes()))),
     ("comm", Item::Setting(comm, set_comm)),
     (
@@ -185,6 +203,7 @@ static FILES: Table<Subject> = &[
     ("personality", Item::Text(|s, text| writeln!(text, "{:08x}", s.process.personality.load(Relaxed)))),
     ("root", Item::Link(|s| s.check().map(|()| Link::Place(s.process.fs.root())))),
     ("sched", Item::Text(sched)),
+    ("schedstat", Item::Text(schedstat)),
     ("sessionid", Item::Text(|s, text| write!(text, "{}", s.process.login.session()))),
     ("setgroups", Item::Setting(ids::groups, ids::set_groups)),
     ("uid_map", Item::Setting(ids::users_map, ids::set_users_map)),
@@ -253,6 +272,22 @@ fn set_login_user(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
     }
     subject.process.login.set(user);
     Ok(())
+}
+
+/// The children of a process, which are all its first thread's.
+fn children(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    let process = &subject.process;
+    if subject.thread.as_ref().is_none_or(|thread| thread.tid() != process.pid) {
+        return Ok(());
+    }
+    // No lock of another process may be taken with that of the family.
+    let mut pids = Vec::new();
+    {
+        let family = process.family.lock();
+        family.children().try_for_each(|child| pids.try_push(child.pid))?;
+    }
+    let seen = pids.into_iter().map(|pid| subject.seen(pid)).filter(|pid| *pid != 0);
+    seen.into_iter().try_for_each(|pid| write!(text, "{pid} "))
 }
 
 fn oom_score(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {

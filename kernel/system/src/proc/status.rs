@@ -104,6 +104,13 @@ pub(super) fn numbers(subject: &Subject, machine: i32, text: &mut Text) -> Resul
     Ok(())
 }
 
+/// The nanoseconds that a thread has run, those that it has waited for a CPU, which are not measured, and how often it was given one.
+pub(super) fn schedstat(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    let Some(thread) = subject.main() else { return text.push(b"0 0 0\n") };
+    let times: u64 = thread.sched.switches.iter().map(|count| count.load(Relaxed)).sum();
+    writeln!(text, "{} 0 {times}", coracle_core::task::sched::cpu_time_ns(&thread))
+}
+
 /// How the thread is scheduled (proc_pid_sched(5)), in milliseconds and counts.
 pub(super) fn sched(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
     text.push(subject.name().as_bytes())?;

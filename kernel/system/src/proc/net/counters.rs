@@ -118,7 +118,15 @@ pub fn snmp(text: &mut Text) -> Piece {
             0,
         ],
     )?;
-    pair(text, "Icmp", "InMsgs InErrors InCsumErrors", &[count(Count::IcmpIn), 0, 0])?;
+    // Those that are received, of any kind; none are counted by kind, nor when they are sent.
+    let mut icmp = [0; 29];
+    icmp[0] = count(Count::IcmpIn);
+    pair(
+        text,
+        "Icmp",
+        "InMsgs InErrors InCsumErrors InDestUnreachs InTimeExcds InParmProbs InSrcQuenchs InRedirects InEchos InEchoReps InTimestamps InTimestampReps InAddrMasks InAddrMaskReps OutMsgs OutErrors OutRateLimitGlobal OutRateLimitHost OutDestUnreachs OutTimeExcds OutParmProbs OutSrcQuenchs OutRedirects OutEchos OutEchoReps OutTimestamps OutTimestampReps OutAddrMasks OutAddrMaskReps",
+        &icmp,
+    )?;
     let established = sockets()?.established;
     // RtoAlgorithm is Van Jacobson's, the least and the greatest time-out are in milliseconds, connections are not bounded.
     text.push(b"Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs OutSegs RetransSegs InErrs OutRsts InCsumErrors\nTcp: 1 200 120000 -1")?;
