@@ -73,6 +73,8 @@ pub use payload::Payload;
 pub use raw::{RawPacket, RawWay};
 pub use reports::{Blame, Report, ReportOrigin, Unsent};
 pub use stack::{Stack, Tcp, Udp};
-pub use tcp::{Flow, Pending, Shutdown, State, TcpInfo, TcpListed, TcpOptions, TcpSocket, fast_open_setting};
+pub use tcp::{
+    Flow, Hold, Pending, Shutdown, State, TcpInfo, TcpListed, TcpOptions, TcpSocket, fast_open_setting,
+};
 pub use tunnel::{StaticRoute, TUNNELS_MAX, Tunnel, TunnelAddress};
 pub use udp::{Datagram, UdpHeaders, UdpListed, UdpOptions, UdpSocket, Way};

@@ -256,16 +256,30 @@ fn nagle_cork_and_more() {
     net.run(5 * MS);
     assert_eq!(net.recv(1, &server, 10).unwrap(), b"fg");
     // TCP_CORK holds for 200 ms.
-    net.hosts[0].tcp_set_options(&client, net.now, |o| o.cork = true);
+    assert!(!net.hosts[0].tcp_set_hold(&client, net.now, Hold::Cork, true));
     net.send(0, &client, b"h").unwrap();
     net.run(100 * MS);
     assert_eq!(net.recv(1, &server, 10), Err(Error::WouldBlock));
     net.run(150 * MS);
     assert_eq!(net.recv(1, &server, 10).unwrap(), b"h");
     net.send(0, &client, b"i").unwrap();
-    net.hosts[0].tcp_set_options(&client, net.now, |o| o.cork = false);
+    assert!(net.hosts[0].tcp_set_hold(&client, net.now, Hold::Cork, false));
     net.run(5 * MS);
     assert_eq!(net.recv(1, &server, 10).unwrap(), b"i");
+    // The same goes for data that Nagle's algorithm holds back, also where a segment is lost.
+    for lose in [0, 1000] {
+        net.hosts[0].tcp_set_hold(&client, net.now, Hold::NoDelay, false);
+        net.weather.lose = lose;
+        net.send(0, &client, b"j").unwrap();
+        if lose > 0 {
+            net.run(5 * MS);
+        }
+        net.weather.lose = 0;
+        net.send(0, &client, b"k").unwrap();
+        assert!(net.hosts[0].tcp_set_hold(&client, net.now, Hold::NoDelay, true));
+        net.run(if lose > 0 { SECOND } else { 5 * MS });
+        assert_eq!(net.recv(1, &server, 10).unwrap(), b"jk");
+    }
 }
 
 #[test]

@@ -373,7 +373,7 @@ impl TcpFile {
     pub(super) fn change(&self, change: &dyn Fn(&mut coracle_tcpip::TcpOptions)) -> Result<(), Errno> {
         let now = now_ns();
         self.common.home.tcp_set_options(&self.socket, now, change);
-        // Uncorking or clearing Nagle's delay may have queued a frame.
+        // A larger window or an acknowledgement may have queued a frame.
         sent(now);
         Ok(())
     }

@@ -5,12 +5,14 @@ use super::options::{
     LEAST_MTU, SOL_IP, SOL_IPV6, SOL_SOCKET, SOL_TCP, USUAL_HOPS, answer, buffer_size, byte_or_default, int,
     ttl,
 };
+use super::stack::sent;
 use super::tcp::TcpFile;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
 use coracle_fallible::prelude::*;
 use coracle_hal::sync::atomic::Ordering;
-use coracle_tcpip::{Error, State, TcpInfo};
+use coracle_hal::time::now_ns;
+use coracle_tcpip::{Error, Hold, State, TcpInfo};
 use core::ops::RangeInclusive;
 use linux_raw_sys::net as n;
 
@@ -62,8 +64,10 @@ impl TcpFile {
     /// setsockopt(2).
     pub(super) fn set(&self, level: i32, name: i32, value: &[u8]) -> Result<(), Errno> {
         let number = name as u32;
-        // Connections go to one host (ip(7)).
         match (level, number) {
+            (SOL_TCP, n::TCP_NODELAY) => return self.hold(Hold::NoDelay, value),
+            (SOL_TCP, n::TCP_CORK) => return self.hold(Hold::Cork, value),
+            // Connections go to one host (ip(7)).
             (SOL_IP, n::IP_MULTICAST_TTL | n::IP_MULTICAST_IF) => return Err(Errno::INVAL),
             (SOL_IP, n::IP_ADD_MEMBERSHIP | n::IP_DROP_MEMBERSHIP) => return Err(Errno::PROTO),
             _ => {}
@@ -112,6 +116,16 @@ impl TcpFile {
             }
             _ => Err(Errno::NOPROTOOPT),
         }
+    }
+
+    /// TCP_NODELAY and TCP_CORK, which servers set around each reply.
+    fn hold(&self, hold: Hold, value: &[u8]) -> Result<(), Errno> {
+        let on = value.first_chunk().copied().map(i32::from_le_bytes).ok_or(Errno::INVAL)? != 0;
+        let now = now_ns();
+        if self.common.home.tcp_set_hold(&self.socket, now, hold, on) {
+            sent(now);
+        }
+        Ok(())
     }
 
     /// Sets an option of IPv6. `None`: it is one that only is stored.
@@ -241,8 +255,6 @@ impl TcpFile {
             }
             (SOL_IP, n::IP_TTL) => ttl(value).and_then(|ttl| self.change(&|o| o.ttl = ttl)),
             (SOL_IP, n::IP_TOS) => self.change(&|o| o.tos = value as u8 & !ECN | o.tos & ECN),
-            (SOL_TCP, n::TCP_NODELAY) => self.change(&|o| o.no_delay = on),
-            (SOL_TCP, n::TCP_CORK) => self.change(&|o| o.cork = on),
             (SOL_TCP, n::TCP_QUICKACK) => {
                 self.common.remember(level, number as i32, on as i32)?;
                 self.change(&|o| o.quick_ack = on)

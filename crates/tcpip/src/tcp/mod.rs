@@ -37,5 +37,5 @@ pub use fast_open::{Cookies, setting as fast_open_setting};
 pub use list::{Flow, Pending, TcpListed};
 pub use listeners::Listeners;
 pub use seq::Seq;
-pub use settings::{Shutdown, State, TcpInfo, TcpOptions};
+pub use settings::{Hold, Shutdown, State, TcpInfo, TcpOptions};
 pub use socket::TcpSocket;

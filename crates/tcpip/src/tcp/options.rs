@@ -1,6 +1,6 @@
 //! Changes of a socket's options.
 
-use super::settings::{State, TcpOptions};
+use super::settings::{Hold, State, TcpOptions};
 use super::tcb::{Clock, Context, Tcb};
 use crate::config::Limits;
 use crate::device::Device;
@@ -17,6 +17,34 @@ impl<D: Device, E: Events> Stack<D, E> {
         self.options_changed(&cx, tcb, before);
     }
 
+    /// Sets or clears an option that decides which data wait, as some servers do around each reply; it takes effect at once. Returns
+    /// whether data waited: only then something may have been sent.
+    #[inline(never)]
+    pub fn tcp_set_hold(&self, socket: &Tcp<D, E>, now: u64, hold: Hold, on: bool) -> bool {
+        let (cx, mut tcb) = Context::lock(self, socket, now);
+        match hold {
+            Hold::NoDelay => tcb.options.no_delay = on,
+            Hold::Cork => tcb.options.cork = on,
+        }
+        tcb.more = false;
+        if tcb.calm {
+            let unsent = tcb.send.len() - (tcb.snd_nxt - tcb.snd_una);
+            if unsent == 0 {
+                return false;
+            }
+            if tcb.hold_expected(&cx) || (!tcb.options.cork && tcb.send_expected(&cx, self)) {
+                cx.socket.finish_calm(&cx, tcb);
+                return true;
+            }
+        }
+        if tcb.is_synchronized() {
+            tcb.output(&cx);
+        }
+        cx.socket.finish(&cx, tcb);
+        self.loopback_run(cx.now);
+        true
+    }
+
     /// Apart from its generic caller, so that it is compiled once.
     #[inline(never)]
     fn options_changed(
@@ -31,14 +59,6 @@ impl<D: Device, E: Events> Stack<D, E> {
         }
         if after.family != before.family && !tcb.claimed && tcb.tuple.remote_port == 0 {
             tcb.tuple.local = after.family.any();
-        }
-        if tcb.calm && (TcpOptions { cork: before.cork, no_delay: before.no_delay, ..after }) == before {
-            // Only what holds data back has changed, as it does around each reply of some servers.
-            tcb.more = false;
-            let unsent = tcb.send.len() - (tcb.snd_nxt - tcb.snd_una);
-            if unsent == 0 || tcb.hold_expected(cx) || (!after.cork && tcb.send_expected(cx, cx.stack)) {
-                return cx.socket.finish_calm(cx, tcb);
-            }
         }
         tcb.apply_buffers(&self.config.limits);
         if tcb.is_synchronized() {

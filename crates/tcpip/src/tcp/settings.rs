@@ -94,6 +94,15 @@ impl Default for TcpOptions {
     }
 }
 
+/// An option that decides which data wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// [`TcpOptions::no_delay`].
+    NoDelay,
+    /// [`TcpOptions::cork`].
+    Cork,
+}
+
 /// Which direction to shut down, as in shutdown(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
