@@ -33,6 +33,30 @@ fn a_request_and_its_reply_are_three_packets() {
     assert_eq!(net.carried - before, 3);
 }
 
+/// As of a database that waits for its disk before it replies.
+#[test]
+fn a_reply_that_comes_later_carries_the_next_acknowledgement() {
+    let mut net = net();
+    let (client, server, _listener) = net.connect(80);
+    net.run(SECOND);
+    let mut round = |wait| {
+        let before = net.carried;
+        net.send(0, &client, b"request").unwrap();
+        net.run(2 * MS);
+        assert_eq!(net.recv(1, &server, 100).unwrap(), b"request");
+        net.run(wait);
+        net.send(1, &server, b"reply").unwrap();
+        net.run(2 * MS);
+        assert_eq!(net.recv(0, &client, 100).unwrap(), b"reply");
+        net.carried - before
+    };
+    // The first request is acknowledged when it is read, as its peer may wait for that; that of the first reply rides on the next request.
+    assert_eq!(round(10 * MS), 3);
+    assert_eq!([round(10 * MS), round(10 * MS)], [2, 2]);
+    // Beyond the delay of an acknowledgement it goes out alone, from then on at once.
+    assert_eq!([round(60 * MS), round(60 * MS)], [3, 3]);
+}
+
 #[test]
 fn events_tell_what_readiness_says() {
     let mut net = net();

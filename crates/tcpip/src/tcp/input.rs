@@ -15,7 +15,7 @@ use crate::payload::Payload;
 use crate::timers::NEVER;
 
 /// A delayed acknowledgement waits so long, ns (Linux: `TCP_DELACK_MIN`; RFC 1122 allows 500 ms).
-const DELAYED_ACK: u64 = 40_000_000;
+pub const DELAYED_ACK: u64 = 40_000_000;
 /// Time between two challenge ACKs of a connection, ns (RFC 5961, section 10; Linux: `tcp_invalid_ratelimit`).
 const CHALLENGE_INTERVAL: u64 = 500_000_000;
 /// A timestamp older than this proves nothing (RFC 7323, 5.5): 24 days.
@@ -319,6 +319,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             self.rcv_mss = largest.min(self.mss.max(super::header::DEFAULT_MSS.into()));
         }
         self.unacked += len;
+        self.data_at = cx.now;
         let full = len >= self.rcv_mss && self.rcv_mss > super::header::DEFAULT_MSS.into();
         // With no room left for another full segment, the one that would require an acknowledgement will not arrive.
         let last = self.rcv_adv - self.rcv_nxt < self.mss;

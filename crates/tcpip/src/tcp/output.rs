@@ -5,6 +5,7 @@ use super::fast_open::Cookie;
 use super::header::{
     HEADER_LEN, OPTIONS_MAX, TIMESTAMP_LEN, Timestamps, flags, write_sack_option, write_syn_options,
 };
+use super::input::DELAYED_ACK;
 use super::rtt::RTO_MIN;
 use super::send_queue::{Fragments, MAX_FRAGMENTS};
 use super::seq::Seq;
@@ -264,9 +265,8 @@ impl<D: Device, E: Events> Tcb<D, E> {
     /// A segment with `len` bytes of data from `seq` on is sent; `next` is what follows it.
     #[inline(always)]
     pub fn has_sent(&mut self, cx: &Context<'_, D, E>, seq: Seq, len: u32, next: Seq) {
-        if self.clock(Clock::DelayedAck) != NEVER {
-            self.interactive |= len > 0;
-        }
+        // A reply in time for the next acknowledgement to ride on, even if this one could not wait (Linux's `tcp_event_data_sent`).
+        self.interactive |= len > 0 && cx.now.wrapping_sub(self.data_at) < DELAYED_ACK;
         self.acknowledged_peer();
         self.last_sent = cx.now;
         self.snd_nxt = next;

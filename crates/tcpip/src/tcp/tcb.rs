@@ -217,6 +217,8 @@ pub struct Tcb<D: Device, E: Events> {
     /// Full segments still acknowledged at once, at the start of a connection.
     pub quick_acks: u8,
     pub last_received: u64,
+    /// When data in order last came, ns; 0: they never did.
+    pub data_at: u64,
     pub challenged: u64,
     /// Bytes the program has read since `measured_at` (receive buffer autotuning).
     pub read_bytes: usize,
@@ -316,6 +318,7 @@ impl<D: Device, E: Events> Tcb<D, E> {
             interactive: false,
             quick_acks: QUICK_ACKS,
             last_received: 0,
+            data_at: 0,
             challenged: 0,
             read_bytes: 0,
             measured_at: 0,
