@@ -296,6 +296,9 @@ fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Argument
             std::thread::sleep(bench.period);
             (profile::difference(&before, vm.counters().blocks()?), bench.period.as_secs())
         }
+        None if let Method::Difference { operations, .. } = &case.method => {
+            (vm.counters().blocks()?, *operations)
+        }
         None => {
             let console = vm.console();
             let test = console.lines().filter_map(measure::micro_line).find(|(name, _)| *name == wanted);
@@ -320,6 +323,14 @@ fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Argument
             (profile::difference(&before, vm.counters().blocks()?), operations)
         }
     };
+    drop(vm);
+    let base = match &case.method {
+        Method::Difference { without, .. } if !arguments.idle => {
+            let image = bench.yard.build(guest, without)?;
+            bench.boot(&image, case.cpus, &Watch { marks: Vec::new(), profile: true })?.counters().blocks()?
+        }
+        _ => Vec::new(),
+    };
     let mut files = Vec::new();
     if guest != Guest::Linux {
         let kernel = bench.yard.out.join("coracle-kernel.elf");
@@ -332,6 +343,6 @@ fn profile_one(bench: &Bench, cases: &[Case], guest: Guest, arguments: &Argument
     }
     let is_elf = |file: &PathBuf| fs::read(file).is_ok_and(|bytes| bytes.starts_with(b"\x7fELF"));
     files.extend(case.program.closure().into_values().filter(is_elf));
-    let table = profile::table(blocks, &files, operations, arguments.lines)?;
+    let table = profile::table(blocks, base, &files, operations, arguments.lines)?;
     Ok(format!("{wanted} in {}: {table}", guest.name()))
 }

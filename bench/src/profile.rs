@@ -134,11 +134,11 @@ pub fn difference(before: &[Block], after: Vec<Block>) -> Vec<Block> {
         .collect()
 }
 
-/// The table of functions by instructions, the `lines` busiest first. `files` are those that may hold the code.
-pub fn table(mut blocks: Vec<Block>, files: &[PathBuf], operations: u64, lines: usize) -> Result<String> {
-    if blocks.is_empty() {
-        bail!("nothing was executed");
-    }
+/// What functions executed, by their files and names: instructions and blocks.
+type Functions = HashMap<(String, String), (u64, u64)>;
+
+/// The functions that these blocks belong to.
+fn by_function(mut blocks: Vec<Block>, files: &[PathBuf]) -> Result<Functions> {
     blocks.sort_by_key(|block| std::cmp::Reverse(block.insns * block.executions));
     let mut loaded = Vec::new();
     for file in files {
@@ -147,12 +147,9 @@ pub fn table(mut blocks: Vec<Block>, files: &[PathBuf], operations: u64, lines: 
             loaded.push((slide, module));
         }
     }
-    let mut functions: HashMap<(String, String), (u64, u64)> = HashMap::new();
-    let mut modules: HashMap<String, u64> = HashMap::new();
-    let mut all = 0;
+    let mut functions = Functions::new();
     for block in &blocks {
         let insns = block.insns * block.executions;
-        all += insns;
         let (module, function) = loaded
             .iter()
             .find_map(|(slide, module)| {
@@ -167,11 +164,36 @@ pub fn table(mut blocks: Vec<Block>, files: &[PathBuf], operations: u64, lines: 
                 };
                 (place.to_owned(), format!("[{:#x}]", block.address & !(PAGE - 1)))
             });
-        *modules.entry(module.clone()).or_default() += insns;
         let entry = functions.entry((module, function)).or_default();
         entry.0 += insns;
         entry.1 += block.executions;
     }
+    Ok(functions)
+}
+
+/// The table of functions by instructions, the `lines` busiest first. `files` are those that may hold the code. What `base` executed, in a
+/// guest of its own, is subtracted.
+pub fn table(
+    blocks: Vec<Block>,
+    base: Vec<Block>,
+    files: &[PathBuf],
+    operations: u64,
+    lines: usize,
+) -> Result<String> {
+    if blocks.is_empty() {
+        bail!("nothing was executed");
+    }
+    let mut functions = by_function(blocks, files)?;
+    for (function, (insns, executions)) in by_function(base, files)? {
+        if let Some(all) = functions.get_mut(&function) {
+            *all = (all.0.saturating_sub(insns), all.1.saturating_sub(executions));
+        }
+    }
+    let mut modules: HashMap<&str, u64> = HashMap::new();
+    for ((module, _), (insns, _)) in &functions {
+        *modules.entry(module).or_default() += insns;
+    }
+    let all: u64 = modules.values().sum();
     let per = |insns: u64| insns as f64 / operations.max(1) as f64;
     let mut text = format!("{} instructions per operation, {operations} operations\n\n", figure(per(all)));
     let mut by_module: Vec<_> = modules.into_iter().collect();
