@@ -108,6 +108,15 @@ fn piece(
     (start + (range.start % FRAME_SIZE) as u64, end.min(range.end))
 }
 
+/// Header and status of a request, whose slot's memory lies at `base`.
+fn header_piece(base: u64) -> Piece {
+    Piece { address: base + HEADER as u64, len: HEADER_BYTES, writable: false }
+}
+
+fn status_piece(base: u64) -> Piece {
+    Piece { address: base + STATUS as u64, len: 1, writable: true }
+}
+
 impl<T> Requests<T> {
     pub(super) fn new(queue: Queue<Request<T>>, layout: Layout, size_max: usize) -> Requests<T> {
         let piece_bytes = 1 << size_max.clamp(SECTOR_BYTES as usize, FRAME_SIZE).ilog2();
@@ -149,9 +158,13 @@ impl<T> Requests<T> {
         let segment = operation.segment(sector);
         let (piece_bytes, most_joined) = (self.piece_bytes, self.most_joined);
         let mut count = 0;
-        let mut at = start;
+        let (mut lies_at, mut at) = (0, start);
         while fits && at < end {
-            at = data.piece(at, piece_bytes, most_joined).1;
+            let (address, to) = data.piece(at, piece_bytes, most_joined);
+            if count == 0 {
+                lies_at = address;
+            }
+            at = to;
             count += 1;
         }
         let chain = 2 + if segment.is_some() { 1 } else { count };
@@ -172,15 +185,39 @@ impl<T> Requests<T> {
         }
         memory.write_u16(area + STATUS, Outcome::NOT_WRITTEN.into());
         let base = memory.address() + area as u64;
-        let mut at = start;
+        let request = Request { data, token };
+        let added = if count == 1 && segment.is_none() {
+            let piece = Piece { address: lies_at, len: (end - start) as u32, writable };
+            reached.split.add_three([header_piece(base), piece, status_piece(base)], request)
+        } else {
+            self.add_pieces(base, (chain, segment.is_some(), writable), request)
+        };
+        added.map(|_| ()).map_err(|error| {
+            let is_full = matches!(error, AddError::Full(_));
+            let Request { data, token } = error.into_token();
+            Refused { data, token, is_full }
+        })
+    }
+
+    /// Adds a chain of any number of pieces for a request whose header and status lie at `base`. Of the chain: its pieces, whether it has a
+    /// segment in place of data, and whether the device writes the data.
+    #[inline(never)]
+    fn add_pieces(
+        &mut self,
+        base: u64,
+        (chain, has_segment, writable): (usize, bool, bool),
+        request: Request<T>,
+    ) -> Result<u16, AddError<Request<T>>> {
+        let (piece_bytes, most_joined) = (self.piece_bytes, self.most_joined);
+        let mut at = request.data.range.start;
         let piece = |request: &Request<T>, number: usize| {
             if number == 0 {
-                return Piece { address: base + HEADER as u64, len: HEADER_BYTES, writable: false };
+                return header_piece(base);
             }
             if number == chain - 1 {
-                return Piece { address: base + STATUS as u64, len: 1, writable: true };
+                return status_piece(base);
             }
-            if segment.is_some() {
+            if has_segment {
                 return Piece { address: base + SEGMENT as u64, len: SEGMENT_BYTES, writable: false };
             }
             let (address, to) = request.data.piece(at, piece_bytes, most_joined);
@@ -188,14 +225,7 @@ impl<T> Requests<T> {
             at = to;
             Piece { address, len, writable }
         };
-        match reached.split.add_of(chain, Request { data, token }, piece) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let is_full = matches!(error, AddError::Full(_));
-                let Request { data, token } = error.into_token();
-                Err(Refused { data, token, is_full })
-            }
-        }
+        self.queue.reached().split.add_of(chain, request, piece)
     }
 
     /// Shows the device the requests that were queued since the last time. True if its doorbell must be rung.

@@ -354,6 +354,26 @@ impl<M: Memory, T> SplitQueue<M, T> {
         Ok(head)
     }
 
+    /// As [`SplitQueue::add`], for a chain of three pieces of which the device reads the first and writes the last.
+    #[inline(always)]
+    pub fn add_three(&mut self, pieces: [Piece; 3], token: T) -> Result<u16, AddError<T>> {
+        if self.broken || self.free_count < 3 {
+            return self.add_slice(&pieces, token);
+        }
+        let [first, second, third] = pieces;
+        debug_assert!(!first.writable && third.writable);
+        let head = self.free;
+        let middle = self.slots[head as usize].next;
+        let last = self.slots[middle as usize].next;
+        let behind = self.slots[last as usize].next;
+        self.descriptor(head as usize * DESCRIPTOR_BYTES, first, true, middle);
+        self.descriptor(middle as usize * DESCRIPTOR_BYTES, second, true, last);
+        self.descriptor(last as usize * DESCRIPTOR_BYTES, third, false, 0);
+        let room = third.len.saturating_add(if second.writable { second.len } else { 0 });
+        self.hand_over(head, Chain { last, count: 3, table: NONE, room, behind }, token);
+        Ok(head)
+    }
+
     /// As [`SplitQueue::add`]; not for where speed matters.
     #[cold]
     #[inline(never)]

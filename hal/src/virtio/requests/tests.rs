@@ -48,6 +48,16 @@ fn a_request_is_header_data_and_status() {
     let lengths: Vec<_> = pieces.iter().map(|&(_, len, writes)| (len, writes)).collect();
     assert_eq!(lengths, [(16, false), (FRAME_SIZE as u32 - 512, true), (1024, true), (1, true)]);
     assert_eq!((pieces[1].0, pieces[2].0), (two[0].phys() + 512, two[1].phys()));
+    // Data in one piece.
+    let one = frames(1);
+    let single = Data { frames: one.clone(), range: 1024..2048 };
+    assert!(requests.add(Operation::Write, 9, single, 2).is_ok());
+    let area = pieces[0].0 + SLOT_BYTES as u64 * 4;
+    let expected = [(area, 16, false), (one[0].phys() + 1024, 1024, false), (area + STATUS as u64, 1, true)];
+    assert_eq!(chain(&mut requests, 4), expected);
+    // One descriptor is left.
+    let third = requests.add(Operation::Read, 9, Data { frames: one, range: 0..512 }, 3);
+    assert!(third.is_err_and(|refused| refused.is_full && refused.token == 3));
     // Header and status lie in memory of the queue's own.
     let start = requests.queue.reached().split.memory().address();
     let end = start + requests.queue.reached().split.memory().len() as u64;

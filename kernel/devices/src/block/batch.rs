@@ -10,6 +10,7 @@ use coracle_core::task::sched::{self, Wake};
 use coracle_core::task::thread::Thread;
 use coracle_fallible::{NoMemory, try_arc};
 use coracle_hal::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use core::ops::Range;
 
 /// The requests, of which each has a reference until it is done.
 pub struct Batch {
@@ -27,9 +28,25 @@ enum Told {
     Ending(Transfer),
 }
 
+/// What keeps pages of the range that a transfer is about.
+pub trait Cached: Send + Sync {
+    /// A transfer past it is over, which has written these pages if it was a write.
+    fn transferred(&self, written: Option<Range<u64>>);
+}
+
+/// What is told of the end of a transfer that nothing waits for, in this order.
+pub struct After {
+    /// Where pages are kept.
+    pub cached: Arc<dyn Cached>,
+    /// The pages that are written.
+    pub written: Option<Range<u64>>,
+    /// What has begun the transfer.
+    pub ending: Box<dyn Ending>,
+}
+
 /// A transfer that nothing waits for.
 pub(super) struct Transfer {
-    pub ending: Box<dyn Ending>,
+    pub after: After,
     pub bytes: usize,
     /// Where it is counted, and when it began (nanoseconds since boot).
     pub count: &'static Count,
@@ -85,9 +102,10 @@ impl Batch {
         }
         match &self.told {
             Told::Thread(thread) => sched::unpark(thread),
-            Told::Ending(Transfer { ending, bytes, count, since_ns }) => {
+            Told::Ending(Transfer { after, bytes, count, since_ns }) => {
                 count.add_transfer(*bytes, *since_ns);
-                ending.ended(self.outcome().map(|()| *bytes));
+                after.cached.transferred(after.written.clone());
+                after.ending.ended(self.outcome().map(|()| *bytes));
             }
         }
     }

@@ -1,12 +1,10 @@
 //! A disk or a partition: transfers of any size.
-use super::batch::{Batch, Transfer};
+use super::batch::{After, Batch, Transfer};
 use super::device::{BlockDevice, Limits, Operation, Request, SECTOR_BYTES, SERIAL_BYTES};
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::Errno;
 use coracle_core::events::{self, bit, kind};
-use coracle_core::fs::file::Ending;
 use coracle_core::ipc::poll::{Events, wait_until};
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};
@@ -285,7 +283,7 @@ impl Disk {
         &self.counts[if operation == Operation::Read { READS } else { WRITES }]
     }
 
-    /// Begins a transfer as [`Disk::read`] or [`Disk::write`] do, which waits for nothing but room at the device. `ending` is told of its
+    /// Begins a transfer as [`Disk::read`] or [`Disk::write`] do, which waits for nothing but room at the device. `after` is told of its
     /// end, which may be before this returns. The device need not see it before [`BlockDevice::kick_soon`].
     ///
     /// # Errors
@@ -296,7 +294,7 @@ impl Disk {
         offset: u64,
         frames: Vec<Frame>,
         range: Range<usize>,
-        ending: Box<dyn Ending>,
+        after: After,
     ) -> Result<(), Errno> {
         if writes && self.limits().is_read_only {
             return Err(Errno::ROFS);
@@ -304,7 +302,7 @@ impl Disk {
         let operation = if writes { Operation::Write } else { Operation::Read };
         let sector = self.sector_at(offset, range.len() as u64)?;
         let (count, since_ns) = (self.count_of(operation), time::now_ns());
-        let batch = Batch::of(Transfer { ending, bytes: range.len(), count, since_ns })?;
+        let batch = Batch::of(Transfer { after, bytes: range.len(), count, since_ns })?;
         batch.all_added(self.submit_all(operation, sector, frames, range, &batch));
         Ok(())
     }

@@ -6,11 +6,10 @@ use super::registry::{self, Entry};
 use crate::cache::Backing;
 use crate::cache::advice::Advice;
 use crate::cache::pages::{Cache, PAGE, Reading};
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::file::{Ending, File, MOST_AROUND, MakeEnding};
+use coracle_core::fs::file::{File, MOST_AROUND, MakeEnding};
 use coracle_core::fs::mount::Place;
 use coracle_core::fs::stat::Stat;
 use coracle_core::lock::Mutex;
@@ -18,10 +17,11 @@ use coracle_core::mm::user;
 use coracle_core::mm::user::Access;
 use coracle_core::mm::user_buf::{Pinned, UserBuf};
 use coracle_core::task::long_call;
+use coracle_devices::block::batch::{After, Cached};
 use coracle_devices::block::device::{Limits, SECTOR_BYTES};
 use coracle_devices::block::disk::Disk;
 use coracle_fallible::prelude::*;
-use coracle_fallible::{try_arc, try_box};
+use coracle_fallible::try_arc;
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_hal::once::Once;
 use coracle_hal::sync::atomic::AtomicU32;
@@ -146,20 +146,11 @@ pub(crate) fn pin_all(buffer: &mut UserBuf, unit: usize, access: Access) -> Resu
     Ok(buffer.pin(len, unit, access)?.filter(|pinned| pinned.range.len() == len))
 }
 
-/// A transfer that was begun.
-struct Begun {
-    cache: Arc<Cache>,
-    /// The pages that are written.
-    pages: Option<Range<u64>>,
-    ending: Box<dyn Ending>,
-}
-
-impl Ending for Begun {
-    fn ended(&self, result: SysResult) {
-        if let Some(Range { start, end }) = &self.pages {
-            self.cache.forget_stale(*start, *end);
+impl Cached for Cache {
+    fn transferred(&self, written: Option<Range<u64>>) {
+        if let Some(Range { start, end }) = written {
+            self.forget_stale(start, end);
         }
-        self.ending.ended(result);
     }
 }
 
@@ -304,9 +295,9 @@ impl BlockFile {
         };
         let Some(pinned) = pin_all(buffer, self.unit(), access)? else { return Ok(false) };
         cache.write_back(disk, offset, end)?;
-        let pages = writes.then(|| offset / PAGE..end.div_ceil(PAGE));
-        let begun = try_box(Begun { cache: cache.clone(), pages, ending: ending()? })?;
-        disk.begin(writes, offset, pinned.frames, pinned.range, begun).map(|()| true)
+        let written = writes.then(|| offset / PAGE..end.div_ceil(PAGE));
+        let after = After { cached: cache.clone(), written, ending: ending()? };
+        disk.begin(writes, offset, pinned.frames, pinned.range, after).map(|()| true)
     }
     fn write_cached(&self, src: &mut UserBuf, offset: u64) -> SysResult {
         let (cache, disk) = (self.entry.cache()?, self.disk());

@@ -14,17 +14,16 @@ use super::volume::{errno, now};
 use crate::block::file::pin_all;
 use crate::cache::Backing;
 use crate::cache::pages::PAGE;
-use alloc::boxed::Box;
-use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access;
-use coracle_core::fs::file::{Ending, MakeEnding};
+use coracle_core::fs::file::MakeEnding;
 use coracle_core::fs::inode::Inode;
 use coracle_core::mm::user::Access;
 use coracle_core::mm::user_buf::{Pinned, UserBuf};
 use coracle_core::task::long_call;
+use coracle_devices::block::batch::{After, Cached};
+use coracle_fallible::filled;
 use coracle_fallible::prelude::*;
-use coracle_fallible::{filled, try_box};
 use coracle_hal::frame::{FRAME_SIZE, Frame};
 use coracle_hal::sync::atomic::Ordering;
 use core::ops::Range;
@@ -186,21 +185,12 @@ impl Ext4File {
     }
 }
 
-/// A transfer that was begun.
-struct Begun {
-    node: Arc<Node>,
-    /// The pages that are written.
-    pages: Option<Range<u64>>,
-    ending: Box<dyn Ending>,
-}
-
-impl Ending for Begun {
-    fn ended(&self, result: SysResult) {
-        self.node.runs.end_transfer();
-        if let Some(Range { start, end }) = &self.pages {
-            self.node.forget_stale(*start, *end);
+impl Cached for Node {
+    fn transferred(&self, written: Option<Range<u64>>) {
+        self.runs.end_transfer();
+        if let Some(Range { start, end }) = written {
+            self.forget_stale(start, end);
         }
-        self.ending.ended(result);
     }
 }
 
@@ -235,13 +225,13 @@ impl Ext4File {
             Some(Found { place: Some(place), len: there }) if there >= len as u64 && has_all() => place,
             _ => return Ok(false),
         };
-        let pages = writes.then(|| at / PAGE..end.div_ceil(PAGE));
+        let written = writes.then(|| at / PAGE..end.div_ceil(PAGE));
         if writes {
             access::written(&**node, node.mode());
             node.note_new_times()?;
         }
-        let begun = try_box(Begun { node: node.clone(), pages, ending: ending()? })?;
-        node.volume().entry.disk.begin(writes, place, pinned.frames, pinned.range, begun)?;
+        let after = After { cached: node.clone(), written, ending: ending()? };
+        node.volume().entry.disk.begin(writes, place, pinned.frames, pinned.range, after)?;
         transfer.goes_on();
         Ok(true)
     }
