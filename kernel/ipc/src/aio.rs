@@ -154,23 +154,39 @@ impl Context {
 
 /// The contexts of a process, by their ids.
 #[derive(Default)]
-pub struct Contexts(Mutex<SortedMap<usize, Arc<Context>>>);
+pub struct Contexts(Mutex<Listed>);
+
+#[derive(Default)]
+struct Listed {
+    all: SortedMap<usize, Arc<Context>>,
+    /// The one that was asked for last, which most programs ask for again.
+    latest: Option<(usize, Arc<Context>)>,
+}
 
 impl Contexts {
     /// Lists one. ENOMEM.
     pub fn insert(&self, id: usize, context: Arc<Context>) -> Result<(), Errno> {
-        self.0.lock().insert(id, context)?;
+        self.0.lock().all.insert(id, context)?;
         Ok(())
     }
 
     /// The one with this id; EINVAL.
     pub fn get(&self, id: usize) -> Result<Arc<Context>, Errno> {
-        self.0.lock().get(&id).cloned().ok_or(Errno::INVAL)
+        let mut listed = self.0.lock();
+        if let Some((_, context)) = listed.latest.as_ref().filter(|(latest, _)| *latest == id) {
+            return Ok(context.clone());
+        }
+        let context = listed.all.get(&id).cloned().ok_or(Errno::INVAL)?;
+        listed.latest = Some((id, context.clone()));
+        Ok(context)
     }
 
     /// Takes one out, and wakes the threads that wait for its events; EINVAL.
     pub fn remove(&self, id: usize) -> Result<Arc<Context>, Errno> {
-        let context = self.0.lock().remove(&id).ok_or(Errno::INVAL)?;
+        let mut listed = self.0.lock();
+        let context = listed.all.remove(&id).ok_or(Errno::INVAL)?;
+        listed.latest = None;
+        drop(listed);
         context.destroyed.store(true, Ordering::SeqCst);
         context.source.notify(Events::all());
         Ok(context)
@@ -185,7 +201,7 @@ impl Attachment for Contexts {
     /// Removes all, once what was begun is complete: the memory that they belong to goes.
     fn program_ended(&self) {
         let contexts = core::mem::take(&mut *self.0.lock());
-        contexts.values().for_each(|context| context.wait_for_begun());
+        contexts.all.values().for_each(|context| context.wait_for_begun());
     }
 }
 
