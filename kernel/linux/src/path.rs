@@ -1,6 +1,7 @@
 //! Calls that change the tree of files by path: opening, making, removing, renaming, linking.
 use super::call::Call;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access::{self, capability};
 use coracle_core::fs::context::FsContext;
@@ -10,7 +11,7 @@ use coracle_core::fs::mount::{Path, Place};
 use coracle_core::fs::notify;
 use coracle_core::fs::open::open;
 use coracle_core::fs::walk::{self, Bounds, Follow, Limits, Node, Resolved};
-use coracle_core::mm::user;
+use coracle_core::mm::user::{self, SHORT_PATH};
 use coracle_fallible::Text;
 use coracle_vfs_core::dirent;
 use linux_raw_sys::general::*;
@@ -55,10 +56,11 @@ pub fn named(call: &Call, directory: i32, addr: usize, flags: u32) -> Result<Nam
         }
         return call.thread().process.descriptors.get(directory).map(Named::Open);
     }
-    let path = user::read_path(addr)?;
+    let (mut short, mut long) = ([0; SHORT_PATH], Vec::new());
+    let path = user::read_path_into(addr, &mut short, &mut long)?;
     let follow = if flags & AT_SYMLINK_NOFOLLOW != 0 { Follow::IfSlash } else { Follow::Always };
-    let start = start_of(call, directory, &path)?;
-    let found = walk::resolve(&call.thread().process.fs, start.as_ref(), &path, follow, Bounds::default())?;
+    let start = start_of(call, directory, path)?;
+    let found = walk::resolve(&call.thread().process.fs, start.as_ref(), path, follow, Bounds::default())?;
     match found.node {
         // Where it was found matters to those that watch the directory.
         Some(Node::Path(ref path)) if notify::is_on() => {
@@ -99,14 +101,15 @@ pub fn entry_from<'p>(
 }
 
 fn do_open(call: &Call, directory: i32, addr: usize, flags: u32, mode: u32, bounds: Bounds) -> SysResult {
-    let path = user::read_path(addr)?;
+    let (mut short, mut long) = ([0; SHORT_PATH], Vec::new());
+    let path = user::read_path_into(addr, &mut short, &mut long)?;
     let process = &call.thread().process;
     if flags & (O_CREAT | O_TRUNC) != 0 {
         // A file is not to be made or emptied for a program that can't have it.
         process.descriptors.check_room()?;
     }
-    let start = start_of(call, directory, &path)?;
-    let file = open(&process.fs, start.as_ref(), &path, flags, mode & 0o7777, bounds)?;
+    let start = start_of(call, directory, path)?;
+    let file = open(&process.fs, start.as_ref(), path, flags, mode & 0o7777, bounds)?;
     Ok(process.descriptors.insert(file, flags & O_CLOEXEC != 0, 0)? as usize)
 }
 /// open(2).

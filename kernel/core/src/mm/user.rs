@@ -195,3 +195,24 @@ pub fn read_string(addr: usize, max: usize, too_long: Errno) -> Result<Vec<u8>, 
 pub fn read_path(addr: usize) -> Result<Vec<u8>, Errno> {
     read_string(addr, linux_raw_sys::general::PATH_MAX as usize, Errno::NAMETOOLONG)
 }
+
+/// Bytes of a path for which a call has room on its stack.
+pub const SHORT_PATH: usize = 64;
+
+/// [`read_path`] for the calls that programs make most: a short path is read into `short`, and takes no memory of the heap.
+pub fn read_path_into<'a>(
+    addr: usize,
+    short: &'a mut [u8; SHORT_PATH],
+    long: &'a mut Vec<u8>,
+) -> Result<&'a [u8], Errno> {
+    let len = string_length(addr, linux_raw_sys::general::PATH_MAX as usize, Errno::NAMETOOLONG)?;
+    let path = match short.get_mut(..len) {
+        Some(path) => path,
+        None => {
+            *long = filled(0, len)?;
+            &mut long[..]
+        }
+    };
+    read(path, addr)?;
+    Ok(path)
+}
