@@ -2,6 +2,8 @@
 //!
 //! The whole object is assembled into the kernel: ELF header, program headers, dynamic section, symbols with their hash table (System V
 //! ABI, chapters 4 and 5) are the same for all architectures (`object!`); the code behind them is the architecture's.
+#[cfg(target_os = "none")]
+use crate::mm::frame::FRAME_SIZE;
 use crate::mm::frame::Frame;
 use alloc::vec::Vec;
 #[cfg(target_os = "none")]
@@ -26,6 +28,8 @@ pub(crate) struct Object {
     pub end: *const u8,
     /// The return from signal handlers.
     pub sigreturn: *const u8,
+    /// clock_gettime, the system call in it, and behind its last byte.
+    pub gettime: [*const u8; 3],
 }
 
 /// The vDSO, the same for all processes. `None`: out of memory.
@@ -33,6 +37,33 @@ pub(crate) struct Object {
 pub fn get() -> Option<&'static Vdso> {
     static VDSO: spin::Once<Vdso> = spin::Once::new();
     VDSO.try_call_once(|| make().ok_or(())).ok()
+}
+
+/// The code of the vDSO for time namespaces, in which clock_gettime is a system call: the same object with the call in front. `None`: out of
+/// memory.
+#[cfg(target_os = "none")]
+pub fn without_clocks() -> Option<&'static Vec<Frame>> {
+    static CODE: spin::Once<Vec<Frame>> = spin::Once::new();
+    CODE.try_call_once(|| make_without_clocks().ok_or(())).ok()
+}
+
+#[cfg(target_os = "none")]
+fn make_without_clocks() -> Option<Vec<Frame>> {
+    let code = code()?;
+    let object = crate::arch::vdso::OBJECT;
+    let [function, call, end] = object.gettime.map(|at| at as usize - object.start as usize);
+    for (to, at) in (function..).zip(call..end) {
+        let mut byte = [0];
+        code.get(at / FRAME_SIZE)?.read(at % FRAME_SIZE, &mut byte);
+        code.get(to / FRAME_SIZE)?.write(to % FRAME_SIZE, &byte);
+    }
+    Some(code)
+}
+
+/// There is none on the host.
+#[cfg(not(target_os = "none"))]
+pub fn without_clocks() -> Option<&'static Vec<Frame>> {
+    None
 }
 
 /// There is none on the host.
@@ -46,19 +77,27 @@ pub fn get() -> Option<&'static Vdso> {
 fn make() -> Option<Vdso> {
     let object = crate::arch::vdso::OBJECT;
     let data = crate::time::page()?.clone();
-    let len = object.end as usize - object.start as usize;
-    // SAFETY: the assembled bytes, in the kernel's constants.
-    let bytes = unsafe { core::slice::from_raw_parts(object.start, len) };
-    let mut code = Vec::new();
-    for page in bytes.chunks(crate::mm::frame::FRAME_SIZE) {
-        let frame = Frame::alloc_zeroed()?;
-        frame.write(0, page);
-        code.try_push(frame).ok()?;
-    }
+    let code = code()?;
     let sigreturn = object.sigreturn as usize - object.start as usize;
     let mut pages = Vec::new();
     pages.try_push(data).ok()?;
     Some(Vdso { data: pages, code, sigreturn })
+}
+
+/// The object's pages.
+#[cfg(target_os = "none")]
+fn code() -> Option<Vec<Frame>> {
+    let object = crate::arch::vdso::OBJECT;
+    let len = object.end as usize - object.start as usize;
+    // SAFETY: the assembled bytes, in the kernel's constants.
+    let bytes = unsafe { core::slice::from_raw_parts(object.start, len) };
+    let mut code = Vec::new();
+    for page in bytes.chunks(FRAME_SIZE) {
+        let frame = Frame::alloc_zeroed()?;
+        frame.write(0, page);
+        code.try_push(frame).ok()?;
+    }
+    Some(code)
 }
 
 /// Assembly of the object up to its code, from `vdso_start`: what ELF calls the machine, the version of the functions, the hash table (one
@@ -71,7 +110,7 @@ macro_rules! object {
         concat!(
             ".section .rodata.vdso, \"a\"\n",
             ".balign 16\n",
-            ".globl vdso_start, vdso_end, vdso_sigreturn\n",
+            ".globl vdso_start, vdso_end, vdso_sigreturn, vdso_gettime, vdso_gettime_call, vdso_gettime_end\n",
             "vdso_start:\n",
             // ELF header: 64-bit, little-endian, shared object.
             ".byte 0x7f, 'E', 'L', 'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0\n",

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::mm::user;
 use coracle_core::task::{futex, futex_pi, look_into, pid_space};
+use coracle_core::time::posix_clock::Clock;
 use coracle_core::time::wall::Deadline;
 use coracle_core::time::{clock, posix_clock};
 use coracle_fallible::prelude::*;
@@ -35,7 +36,7 @@ pub fn futex(call: &Call) -> SysResult {
                     Some(match (command, realtime) {
                         (abi::FUTEX_WAIT, _) => Deadline::Boot(clock::monotonic_ns().saturating_add(time)),
                         (_, true) => Deadline::Wall(time),
-                        (_, false) => Deadline::Boot(time),
+                        (_, false) => Clock::Monotonic.deadline(time),
                     })
                 }
             };
@@ -63,7 +64,7 @@ pub fn futex(call: &Call) -> SysResult {
                 at => {
                     let time = posix_clock::read_timespec(at)?;
                     let wall = realtime || command == abi::FUTEX_LOCK_PI;
-                    Some(if wall { Deadline::Wall(time) } else { Deadline::Boot(time) })
+                    Some(if wall { Deadline::Wall(time) } else { Clock::Monotonic.deadline(time) })
                 }
             };
             futex_pi::lock(addr, private, deadline, false).map(|()| 0)
@@ -97,7 +98,7 @@ pub fn futex_waitv(call: &Call) -> SysResult {
                 _ => return Err(Errno::INVAL),
             };
             let time = posix_clock::read_timespec(at)?;
-            Some(if wall { Deadline::Wall(time) } else { Deadline::Boot(time) })
+            Some(if wall { Deadline::Wall(time) } else { Clock::Monotonic.deadline(time) })
         }
     };
     let mut words = Vec::new();

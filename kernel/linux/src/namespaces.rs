@@ -7,8 +7,9 @@ use coracle_core::fs::access::capability;
 use coracle_core::fs::mount::Path;
 use coracle_core::fs::mount_space::root_of;
 use coracle_core::ipc::pidfd;
+use coracle_core::task::exec;
 use coracle_core::task::look_into;
-use coracle_core::task::namespaces::{self, KINDS, Namespaces, SINGLE};
+use coracle_core::task::namespaces::{self, KINDS, Namespaces};
 use coracle_core::task::pid_space::{self, PidSpace};
 use coracle_core::task::process::{Credentials, Process};
 use coracle_core::task::user_space::same;
@@ -18,11 +19,11 @@ use linux_raw_sys::general::*;
 /// What unshare(2) takes beside namespaces. Of these a process of several threads shares all within itself.
 const OTHERS: u32 = CLONE_FILES | CLONE_FS | CLONE_SYSVSEM | CLONE_THREAD | CLONE_SIGHAND | CLONE_VM;
 
-/// unshare(2). EINVAL for namespaces of which there is one, and for what a process of several threads, or one that shares its root with
+/// unshare(2). EINVAL for what a process of several threads, or one that shares its root with
 /// others, can't do.
 pub fn unshare(call: &Call) -> SysResult {
     let mut flags = call.u32(0);
-    if flags & !(OTHERS | KINDS | SINGLE) != 0 {
+    if flags & !(OTHERS | KINDS) != 0 {
         return Err(Errno::INVAL);
     }
     let process = &call.thread().process;
@@ -41,7 +42,7 @@ pub fn unshare(call: &Call) -> SysResult {
     if flags & CLONE_FILES != 0 {
         process.descriptors.unshare()?;
     }
-    namespaces::renew(process, process, flags & (KINDS | SINGLE))?;
+    namespaces::renew(process, process, flags & KINDS)?;
     Ok(0)
 }
 
@@ -50,7 +51,7 @@ pub fn setns(call: &Call) -> SysResult {
     let (me, kinds) = (&call.thread().process, call.u32(1));
     let mut entry = Entry::new(me)?;
     if pidfd::pid_of(me, call.i32(0)).is_ok() {
-        if kinds == 0 || kinds & !(KINDS | SINGLE) != 0 {
+        if kinds == 0 || kinds & !KINDS != 0 {
             return Err(Errno::INVAL);
         }
         let target = super::other_process::process_of_descriptor(me, call.i32(0))?;
@@ -68,13 +69,21 @@ pub fn setns(call: &Call) -> SysResult {
         }
         entry.add(me, namespace.kind, namespace.which.clone())?;
     }
-    entry.enter(me);
+    entry.enter(me)?;
     Ok(0)
 }
 
 /// The order in which namespaces are entered: that of users first, which may give the rights for the others.
-const ORDER: [u32; 7] =
-    [CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWCGROUP, CLONE_NEWPID, CLONE_NEWNET];
+const ORDER: [u32; 8] = [
+    CLONE_NEWUSER,
+    CLONE_NEWNS,
+    CLONE_NEWUTS,
+    CLONE_NEWIPC,
+    CLONE_NEWCGROUP,
+    CLONE_NEWPID,
+    CLONE_NEWNET,
+    CLONE_NEWTIME,
+];
 
 /// What setns(2) will have changed, once all of it may be.
 struct Entry {
@@ -82,6 +91,7 @@ struct Entry {
     /// With those of a user namespace, if one is entered.
     credentials: Credentials,
     has_user_space: bool,
+    has_time_space: bool,
     /// The root of another tree of mounts.
     root: Option<Path>,
     children: Option<Option<Arc<PidSpace>>>,
@@ -90,7 +100,14 @@ struct Entry {
 impl Entry {
     fn new(me: &Process) -> Result<Entry, Errno> {
         let (namespaces, credentials) = (me.namespaces.lock().clone(), me.credentials.lock().try_clone()?);
-        Ok(Entry { namespaces, credentials, has_user_space: false, root: None, children: None })
+        Ok(Entry {
+            namespaces,
+            credentials,
+            has_user_space: false,
+            has_time_space: false,
+            root: None,
+            children: None,
+        })
     }
 
     /// Adds a namespace. EINVAL, EPERM.
@@ -144,13 +161,19 @@ impl Entry {
                 }
                 self.children = Some(space);
             }
-            // There is one, which the program is in.
+            (CLONE_NEWTIME, which) => {
+                if me.threads.lock().len() > 1 {
+                    return Err(Errno::USERS);
+                }
+                namespaces.time_of_children = if let Which::Time(space) = which { Some(space) } else { None };
+                self.has_time_space = true;
+            }
             _ => {}
         }
         Ok(())
     }
 
-    fn enter(mut self, me: &Process) {
+    fn enter(mut self, me: &Process) -> Result<(), Errno> {
         if let Some(space) = self.children {
             me.send_children_to(space, &mut self.namespaces);
         }
@@ -162,5 +185,9 @@ impl Entry {
         if self.has_user_space {
             me.set_user_space(self.credentials);
         }
+        if self.has_time_space && me.enter_time_of_children() {
+            exec::replace_vdso(me)?;
+        }
+        Ok(())
     }
 }

@@ -10,6 +10,7 @@ use coracle_core::mm::user;
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::task::process::{self, Process, process_by_pid_or_self};
 use coracle_core::task::run_queue;
+use coracle_core::task::time_space;
 use coracle_core::task::usage::Usage;
 use coracle_core::task::uts::{self, UTS_LEN, UtsName, hostname, set_hostname};
 use coracle_core::task::{limits, long_call};
@@ -72,7 +73,7 @@ pub fn sysinfo(call: &Call) -> SysResult {
     let (free, total) = frame::counts();
     let load = (run_queue::runnable().saturating_sub(1) as u64) << 16;
     let mut words = [0u64; 14];
-    words[0] = clock::monotonic_ns() / SECOND_NS;
+    words[0] = time_space::shown(time_space::BOOTTIME, clock::monotonic_ns()) / SECOND_NS;
     words[1..4].fill(load);
     words[4] = (total * PAGE_SIZE) as u64;
     words[5] = (free * PAGE_SIZE) as u64;

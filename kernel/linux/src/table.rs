@@ -259,7 +259,7 @@ system_calls! {
     424 pidfd_send_signal(pidfd, signal, &siginfo, number) super::process::pidfd_send_signal, "all";
     434 pidfd_open(pid, fd_flags) -> pidfd super::process::pidfd_open, "all";
     #[all_registers] 435 clone3(&clone_args, clone_args_len) -> pid super::process::clone3, "as clone, and set_tid; cgroups are refused";
-    272 unshare(clone_flags) super::namespaces::unshare, "mounts, users, names, control groups, process ids, System V objects, networks (of a loopback alone), descriptors; all threads of a process";
+    272 unshare(clone_flags) super::namespaces::unshare, "mounts, users, names, control groups, process ids, System V objects, networks (of a loopback, and of programs by /dev/net/tun), clocks since boot, descriptors; all threads of a process";
     308 setns(fd, clone_flags) super::namespaces::setns, "the same, by links of /proc/PID/ns and pidfds";
     // threads
     24 sched_yield() super::thread::sched_yield, "all";

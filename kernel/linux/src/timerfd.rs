@@ -17,7 +17,8 @@ use linux_raw_sys::general::{
 pub fn timerfd_create(call: &Call) -> SysResult {
     let clock = match call.u32(0) {
         CLOCK_REALTIME | CLOCK_REALTIME_ALARM => Clock::Realtime,
-        CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => Clock::Monotonic,
+        CLOCK_MONOTONIC => Clock::Monotonic,
+        CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => Clock::Boot,
         _ => return Err(Errno::INVAL),
     };
     let flags = call.u32(1);

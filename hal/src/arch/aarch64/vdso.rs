@@ -12,11 +12,18 @@ unsafe extern "C" {
     static vdso_start: u8;
     static vdso_end: u8;
     static vdso_sigreturn: u8;
+    static vdso_gettime: u8;
+    static vdso_gettime_call: u8;
+    static vdso_gettime_end: u8;
 }
 
 /// Where it lies in the kernel.
-pub const OBJECT: Object =
-    Object { start: &raw const vdso_start, end: &raw const vdso_end, sigreturn: &raw const vdso_sigreturn };
+pub const OBJECT: Object = Object {
+    start: &raw const vdso_start,
+    end: &raw const vdso_end,
+    sigreturn: &raw const vdso_sigreturn,
+    gettime: [&raw const vdso_gettime, &raw const vdso_gettime_call, &raw const vdso_gettime_end],
+};
 
 global_asm!(
     object!(
@@ -96,6 +103,7 @@ vdso_gettime:
     READ_CLOCK {raw_rate}, {raw_ns_base}
     AGAIN_IF_CHANGED
     b 7b
+vdso_gettime_call:
 9:  CALL 113
     ret
 vdso_gettime_end:

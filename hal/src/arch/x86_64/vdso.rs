@@ -16,6 +16,9 @@ mod blob {
         static vdso_start: u8;
         static vdso_end: u8;
         static vdso_sigreturn: u8;
+        static vdso_gettime: u8;
+        static vdso_gettime_call: u8;
+        static vdso_gettime_end: u8;
     }
 
     /// Where it lies in the kernel.
@@ -23,6 +26,7 @@ mod blob {
         start: &raw const vdso_start,
         end: &raw const vdso_end,
         sigreturn: &raw const vdso_sigreturn,
+        gettime: [&raw const vdso_gettime, &raw const vdso_gettime_call, &raw const vdso_gettime_end],
     };
 
     global_asm!(
@@ -91,6 +95,7 @@ vdso_gettime:
     READ_CLOCK {raw_rate}, {raw_ns_base}
     AGAIN_IF_CHANGED
     jmp 7b
+vdso_gettime_call:
 9:  mov eax, 228
     syscall
     ret

@@ -3,7 +3,7 @@ use super::debug;
 use super::process::{self, Process};
 use super::signal::{self, SigInfo};
 use super::thread::Thread;
-use super::{exit, limits, namespaces, ptrace, sched};
+use super::{exec, exit, limits, namespaces, ptrace, sched};
 use super::{perf, pid_space};
 use crate::arch::registers;
 use crate::errno::Errno;
@@ -43,7 +43,7 @@ impl Request {
 }
 
 /// Namespaces, which a process can have others of than its maker.
-const NAMESPACES: u32 = namespaces::KINDS | namespaces::SINGLE;
+const NAMESPACES: u32 = namespaces::KINDS;
 
 /// Makes a thread or a process; gives its id as the parent sees it. `set_tid`: the ids that it is to have, that in its own PID namespace
 /// first (clone3(2)). EINVAL, EPERM, ENOMEM, EAGAIN, EEXIST.
@@ -212,6 +212,11 @@ fn new_process(parent: &Arc<Thread>, pid: i32, request: &Request) -> Result<Arc<
     *process.namespaces.lock() = namespaces;
     if request.flags as u32 & NAMESPACES != 0 {
         namespaces::renew(from, &process, request.flags as u32 & NAMESPACES)?;
+    }
+    process.clock_offsets.inherit(&from.clock_offsets);
+    // One that shares memory shares the vDSO, too, and with it the time.
+    if !request.has(abi::CLONE_VM) && process.enter_time_of_children() {
+        exec::replace_vdso(&process)?;
     }
     *process.program.lock() = from.program.lock().clone();
     process.group.store(from.group.load(Relaxed), Relaxed);

@@ -22,6 +22,7 @@ use coracle_capabilities::FileCapabilities;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{Lossy, Text, filled, try_arc, try_box};
 use coracle_hal::context::UserContext;
+use coracle_hal::frame::Frame;
 use coracle_hal::paging::{Prot, USER_END};
 use coracle_hal::sync::atomic::Ordering::*;
 use coracle_hal::{cpu, fpu, vdso};
@@ -397,24 +398,59 @@ fn map_stack(memory: &Memory, top: usize, sp: usize, executable: bool) -> Result
     Ok(())
 }
 
+/// The name of the vDSO's code among mappings.
+const VDSO_LABEL: &str = "[vdso]";
+
 /// Maps the vDSO; gives the address of its ELF header.
 fn map_vdso(memory: &Memory) -> Result<Option<usize>, Errno> {
     let Some(vdso) = vdso::get() else { return Ok(None) };
-    let frames = [(&vdso.data, Prot::READ, "[vvar]"), (&vdso.code, Prot::READ | Prot::EXEC, "[vdso]")];
+    let is_first = !crate::this::is_any()
+        || crate::this::with(|me| me.process.namespaces.lock().time_of_children.is_none());
+    let code = if is_first { &vdso.code } else { without_clocks()? };
+    let frames = [(&vdso.data, Prot::READ, "[vvar]"), (code, Prot::READ | Prot::EXEC, VDSO_LABEL)];
     let len = (vdso.data.len() + vdso.code.len()) * PAGE_SIZE;
-    let vma = |prot, label| Vma { prot, flags: VmaFlags::empty(), backing: Backing::Placed, label };
-    let base = memory.map(Place::Hint(0), len, vma(Prot::empty(), ""), false)?;
+    let base = memory.map(Place::Hint(0), len, placed(Prot::empty(), ""), false)?;
     let mut at = base;
     for (pages, prot, label) in frames {
-        memory.map(Place::Fixed(at), pages.len() * PAGE_SIZE, vma(prot, label), false)?;
-        for frame in pages {
-            memory.space.map(at, frame.clone(), prot).map_err(|_| Errno::NOMEM)?;
-            at += PAGE_SIZE;
-        }
+        at = place_frames(memory, at, pages, placed(prot, label))?;
     }
     let code = base + vdso.data.len() * PAGE_SIZE;
     memory.set_sigreturn(code + vdso.sigreturn);
     Ok(Some(code))
+}
+
+/// The vDSO's code for time namespaces, which leaves the clocks since boot to the kernel. ENOMEM.
+fn without_clocks() -> Result<&'static Vec<Frame>, Errno> {
+    vdso::without_clocks().ok_or(Errno::NOMEM)
+}
+
+fn placed(prot: Prot, label: &'static str) -> Vma {
+    Vma { prot, flags: VmaFlags::empty(), backing: Backing::Placed, label }
+}
+
+/// Maps frames at an address; gives the one behind them. ENOMEM.
+fn place_frames(memory: &Memory, mut at: usize, pages: &[Frame], vma: Vma) -> Result<usize, Errno> {
+    let prot = vma.prot;
+    memory.map(Place::Fixed(at), pages.len() * PAGE_SIZE, vma, false)?;
+    for frame in pages {
+        memory.space.map(at, frame.clone(), prot).map_err(|_| Errno::NOMEM)?;
+        at += PAGE_SIZE;
+    }
+    Ok(at)
+}
+
+/// Gives a process, which has entered another time namespace, the vDSO of that, if it still has one where it was put. ENOMEM.
+pub fn replace_vdso(process: &Process) -> Result<(), Errno> {
+    let Some(vdso) = vdso::get() else { return Ok(()) };
+    let is_first = process.namespaces.lock().time.is_none();
+    let code = if is_first { &vdso.code } else { without_clocks()? };
+    let memory = process.memory();
+    let at = memory.sigreturn().wrapping_sub(vdso.sigreturn);
+    let is_there = memory.region_at(at).is_some_and(|region| region.label == VDSO_LABEL);
+    if is_there {
+        place_frames(&memory, at, code, placed(Prot::READ | Prot::EXEC, VDSO_LABEL))?;
+    }
+    Ok(())
 }
 
 /// Replaces the program of the running thread's process (execve(2)); gives the registers that it begins with.
@@ -427,6 +463,7 @@ pub fn replace(thread: &Arc<Thread>, request: Request) -> Result<UserContext, Er
     end_other_threads(thread)?;
     process.give_id(thread)?;
     install(process, &loaded);
+    process.enter_time_of_children();
     process.timers.clear_created();
     let gone = process.keyrings.lock().program_ended();
     drop(gone);

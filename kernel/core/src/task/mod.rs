@@ -35,6 +35,7 @@ pub mod signal;
 pub mod slice;
 pub mod terminal;
 pub mod thread;
+pub mod time_space;
 pub mod usage;
 pub mod user_count;
 pub mod user_space;

@@ -5,6 +5,7 @@ use super::attachment;
 use super::later::{self, Later, Link};
 use super::pid_space::{self, PidSpace};
 use super::process::Process;
+use super::time_space::TimeSpace;
 use super::user_space::{self, UserSpace, next_inode};
 use super::uts::{UtsName, domain, hostname};
 use crate::errno::Errno;
@@ -98,6 +99,10 @@ pub struct Namespaces {
     pub ipc: Option<Arc<Room>>,
     /// The network.
     pub net: Option<Arc<Room>>,
+    /// The clocks since boot.
+    pub time: Option<Arc<TimeSpace>>,
+    /// The same of its children, and of itself once it executes a program.
+    pub time_of_children: Option<Arc<TimeSpace>>,
     /// Numbers of processes, if its children go to another namespace than its own.
     pub pids_of_children: Option<Arc<PidSpace>>,
 }
@@ -109,12 +114,11 @@ pub const KINDS: u32 = abi::CLONE_NEWNS
     | abi::CLONE_NEWUSER
     | abi::CLONE_NEWPID
     | abi::CLONE_NEWIPC
-    | abi::CLONE_NEWNET;
-/// Kinds of which there is one.
-pub const SINGLE: u32 = abi::CLONE_NEWTIME;
+    | abi::CLONE_NEWNET
+    | abi::CLONE_NEWTIME;
 
 /// Gives a process, which is the running program's or which that is making, new namespaces of these kinds (CLONE_NEW*; unshare(2), clone(2)).
-/// EPERM, EINVAL for kinds of which there is one, ENOSPC, ENOMEM.
+/// EPERM, EINVAL, ENOSPC, ENOMEM.
 pub fn renew(maker: &Process, process: &Process, kinds: u32) -> Result<(), Errno> {
     let mut credentials = process.credentials.lock().try_clone()?;
     if kinds & abi::CLONE_NEWUSER != 0 {
@@ -128,12 +132,8 @@ pub fn renew(maker: &Process, process: &Process, kinds: u32) -> Result<(), Errno
         credentials.space = Some(UserSpace::new(credentials.space.take(), owner)?);
         credentials.capabilities = Capabilities::FULL;
     }
-    if kinds & (KINDS & !abi::CLONE_NEWUSER | SINGLE) != 0 && !credentials.capabilities.can(number::SYS_ADMIN)
-    {
+    if kinds & KINDS & !abi::CLONE_NEWUSER != 0 && !credentials.capabilities.can(number::SYS_ADMIN) {
         return Err(Errno::PERM);
-    }
-    if kinds & SINGLE != 0 {
-        return Err(Errno::INVAL);
     }
     let mut own = process.namespaces.lock().clone();
     let owner = &credentials.space;
@@ -150,6 +150,9 @@ pub fn renew(maker: &Process, process: &Process, kinds: u32) -> Result<(), Errno
     }
     if kinds & abi::CLONE_NEWIPC != 0 {
         own.ipc = Some(Room::new(owner)?);
+    }
+    if kinds & abi::CLONE_NEWTIME != 0 {
+        own.time_of_children = Some(TimeSpace::new(own.time_of_children.as_ref(), owner.clone())?);
     }
     if kinds & abi::CLONE_NEWNET != 0 {
         let room = Room::new(owner)?;

@@ -13,6 +13,7 @@ use super::pid_space::{self, PidSpace};
 use super::signal::{self, ProcessSignals, SigInfo};
 use super::terminal::Controlled;
 use super::thread::{Thread, ThreadName, Work};
+use super::time_space::ProcessOffsets;
 use super::usage::Usage;
 use crate::errno::Errno;
 use crate::fs::context::FsContext;
@@ -134,6 +135,8 @@ pub struct Process {
     pub faults: AtomicU64,
     /// Its user namespace is another than the first (`credentials`).
     pub is_mapped: AtomicBool,
+    /// What its time namespace adds to clocks.
+    pub clock_offsets: ProcessOffsets,
     /// A debugger's part.
     pub debug: debug::Session,
     memory_id: AtomicU64,
@@ -424,6 +427,7 @@ impl Process {
             vfork_done: AtomicBool::new(true),
             faults: AtomicU64::new(0),
             is_mapped: AtomicBool::new(false),
+            clock_offsets: ProcessOffsets::default(),
             debug: debug::Session::default(),
             memory_id: AtomicU64::new(memory.id),
             start_ns: coracle_hal::time::now_ns(),

@@ -3,6 +3,7 @@ use super::wall::Deadline;
 use super::{clock, discipline};
 use crate::errno::Errno;
 use crate::mm::user;
+use crate::task::time_space::{self, BOOTTIME, MONOTONIC, shown};
 use crate::task::{pid_space, process, sched};
 use linux_raw_sys::general as abi;
 
@@ -15,6 +16,8 @@ pub enum Clock {
     Tai,
     /// Since boot.
     Monotonic,
+    /// The same, in time namespaces with an offset of its own.
+    Boot,
     /// The same, never slewed.
     Raw,
     /// CPU time of a process; 0: the caller's.
@@ -35,10 +38,8 @@ impl Clock {
             }
             abi::CLOCK_TAI => Ok(Clock::Tai),
             abi::CLOCK_MONOTONIC_RAW => Ok(Clock::Raw),
-            abi::CLOCK_MONOTONIC
-            | abi::CLOCK_MONOTONIC_COARSE
-            | abi::CLOCK_BOOTTIME
-            | abi::CLOCK_BOOTTIME_ALARM => Ok(Clock::Monotonic),
+            abi::CLOCK_MONOTONIC | abi::CLOCK_MONOTONIC_COARSE => Ok(Clock::Monotonic),
+            abi::CLOCK_BOOTTIME | abi::CLOCK_BOOTTIME_ALARM => Ok(Clock::Boot),
             abi::CLOCK_PROCESS_CPUTIME_ID => Ok(Clock::ProcessCpu(0)),
             abi::CLOCK_THREAD_CPUTIME_ID => Ok(Clock::ThreadCpu(0)),
             _ => Err(Errno::INVAL),
@@ -77,8 +78,9 @@ impl Clock {
         match self {
             Clock::Realtime => Ok(clock::realtime_ns()),
             Clock::Tai => Ok(clock::realtime_ns().wrapping_add(discipline::tai_ns())),
-            Clock::Monotonic => Ok(clock::monotonic_ns()),
-            Clock::Raw => Ok(clock::raw_ns()),
+            Clock::Monotonic => Ok(shown(MONOTONIC, clock::monotonic_ns())),
+            Clock::Boot => Ok(shown(BOOTTIME, clock::monotonic_ns())),
+            Clock::Raw => Ok(shown(MONOTONIC, clock::raw_ns())),
             Clock::ProcessCpu(0) => Ok(crate::this::with(|me| me.process.cpu_time_ns())),
             Clock::ProcessCpu(pid) => {
                 process::by_pid(pid).map(|process| process.cpu_time_ns()).ok_or(Errno::INVAL)
@@ -109,7 +111,8 @@ impl Clock {
         match self {
             Clock::Realtime => Deadline::Wall(absolute_ns),
             Clock::Tai => Deadline::Wall(absolute_ns.saturating_sub(discipline::tai_ns())),
-            _ => Deadline::Boot(absolute_ns),
+            Clock::Boot => Deadline::Boot(time_space::machine(BOOTTIME, absolute_ns)),
+            _ => Deadline::Boot(time_space::machine(MONOTONIC, absolute_ns)),
         }
     }
 }

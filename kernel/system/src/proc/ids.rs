@@ -1,8 +1,9 @@
-//! /proc/PID/uid_map, gid_map and setgroups (user_namespaces(7)).
+//! /proc/PID/uid_map, gid_map and setgroups (user_namespaces(7)), and timens_offsets (time_namespaces(7)).
 use super::process::Subject;
 use coracle_core::errno::Errno;
 use coracle_core::fs::access::capability as number;
 use coracle_core::task::user_space::{Kind, OVERFLOW_ID, Range, same};
+use coracle_core::time::clock::SECOND_NS;
 use coracle_fallible::{NoMemory, Text};
 
 pub(super) fn users_map(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
@@ -75,4 +76,41 @@ pub(super) fn set_groups(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
         return Err(Errno::PERM);
     }
     space.set_denies_groups(denies)
+}
+
+/// Names of the clocks in timens_offsets, and their numbers.
+const CLOCKS: [(&str, &str); 2] = [("monotonic", "1"), ("boottime", "7")];
+
+pub(super) fn time_offsets(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    let space = subject.process.namespaces.lock().time_of_children.clone();
+    let offsets = space.map_or([0; 2], |space| space.offsets());
+    CLOCKS.iter().zip(offsets).try_for_each(|((name, _), offset)| {
+        let (seconds, rest) = (offset.div_euclid(SECOND_NS as i64), offset.rem_euclid(SECOND_NS as i64));
+        writeln!(text, "{name:<10} {seconds:>10} {rest:>9}")
+    })
+}
+
+/// Lines of a clock, seconds and nanoseconds. EINVAL, EPERM without CAP_SYS_TIME, and what [`TimeSpace::set_offsets`] says; EACCES for the first
+/// namespace.
+///
+/// [`TimeSpace::set_offsets`]: coracle_core::task::time_space::TimeSpace::set_offsets
+pub(super) fn set_time_offsets(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
+    let text = core::str::from_utf8(text).map_err(|_| Errno::INVAL)?;
+    let mut new = [None; 2];
+    for (count, line) in text.trim_end_matches('\n').split('\n').enumerate() {
+        let mut words = line.split_whitespace();
+        let clock = words.next().ok_or(Errno::INVAL)?;
+        let which =
+            CLOCKS.iter().position(|(name, id)| *name == clock || *id == clock).ok_or(Errno::INVAL)?;
+        let mut number = || words.next().and_then(|word| word.parse::<i64>().ok()).ok_or(Errno::INVAL);
+        let offset = (number()?, number()?);
+        if count >= CLOCKS.len() {
+            return Err(Errno::INVAL);
+        }
+        new[which] = Some(offset);
+    }
+    let space = subject.process.namespaces.lock().time_of_children.clone();
+    let owner = space.as_ref().and_then(|space| space.owner.clone());
+    coracle_core::fs::access::check_capability_in(owner.as_ref(), number::SYS_TIME)?;
+    space.ok_or(Errno::ACCES)?.set_offsets(new)
 }

@@ -9,6 +9,7 @@ use coracle_core::mm::user;
 use coracle_core::task::namespaces::{Cgroups, Room, Uts};
 use coracle_core::task::pid_space::{self, PidSpace};
 use coracle_core::task::process::Process;
+use coracle_core::task::time_space::TimeSpace;
 use coracle_core::task::user_space::{Kind, UserSpace, same};
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_fs::synthetic::{Item, Table};
@@ -38,6 +39,8 @@ pub enum Which {
     Cgroups(Arc<Cgroups>),
     /// One of numbers of processes.
     Pids(Arc<PidSpace>),
+    /// One of clocks.
+    Time(Arc<TimeSpace>),
     /// One of System V objects and POSIX queues.
     Ipc(Arc<Room>),
     /// One of the network.
@@ -57,6 +60,7 @@ macro_rules! namespaces {
     ($($link:literal $kind:ident)*) => {
         pub(super) static NAMESPACES: Table<Subject> = &[
             ("pid_for_children", Item::Link(open_pids_of_children)),
+            ("time_for_children", Item::Link(open_time_of_children)),
             $(($link, Item::Link(|subject| open(subject, abi::$kind)))),*
         ];
     };
@@ -68,7 +72,6 @@ namespaces! {
     "net" CLONE_NEWNET
     "pid" CLONE_NEWPID
     "time" CLONE_NEWTIME
-    "time_for_children" CLONE_NEWTIME
     "user" CLONE_NEWUSER
     "uts" CLONE_NEWUTS
 }
@@ -88,6 +91,12 @@ fn open_pids_of_children(subject: &Subject) -> Result<Link, Errno> {
     link(abi::CLONE_NEWPID, space.map_or(Which::First, Which::Pids))
 }
 
+fn open_time_of_children(subject: &Subject) -> Result<Link, Errno> {
+    subject.check()?;
+    let space = subject.process.namespaces.lock().time_of_children.clone();
+    link(abi::CLONE_NEWTIME, space.map_or(Which::First, Which::Time))
+}
+
 fn link(kind: u32, which: Which) -> Result<Link, Errno> {
     let file: Arc<dyn File> = try_arc(Namespace { kind, which })?;
     Ok(Link::File(file))
@@ -105,6 +114,7 @@ impl Which {
             abi::CLONE_NEWCGROUP => namespaces.cgroups.map(Which::Cgroups),
             abi::CLONE_NEWIPC => namespaces.ipc.map(Which::Ipc),
             abi::CLONE_NEWNET => namespaces.net.map(Which::Net),
+            abi::CLONE_NEWTIME => namespaces.time.map(Which::Time),
             abi::CLONE_NEWPID => process.pid_space().cloned().map(Which::Pids),
             _ => None,
         };
@@ -119,6 +129,7 @@ impl Which {
             Which::Uts(uts) => uts.owner.clone(),
             Which::Cgroups(cgroups) => cgroups.owner.clone(),
             Which::Pids(space) => space.owner.clone(),
+            Which::Time(space) => space.owner.clone(),
             Which::Ipc(room) | Which::Net(room) => room.owner.clone(),
         }
     }
@@ -144,6 +155,7 @@ impl Namespace {
             Which::Uts(uts) => uts.id,
             Which::Cgroups(cgroups) => cgroups.id,
             Which::Pids(space) => space.id,
+            Which::Time(space) => space.id,
             Which::Ipc(room) | Which::Net(room) => room.id,
             Which::First => match self.kind {
                 abi::CLONE_NEWCGROUP => 0xefff_fffb,

@@ -214,6 +214,7 @@ static FILES: Table<Subject> = &[
     ("statm", Item::Text(statm)),
     ("status", Item::Text(status)),
     ("task", Item::Dynamic(directory_of_threads)),
+    ("timens_offsets", Item::Setting(ids::time_offsets, ids::set_time_offsets)),
     ("timerslack_ns", Item::Setting(timer_slack, set_timer_slack)),
     ("wchan", Item::Fixed("0")),
 ];

@@ -3,6 +3,7 @@ use super::process::Subject;
 use super::system::ticks;
 use crate::sys::cpu_range;
 use coracle_core::task::signal::{Charge, DEFAULT, IGNORE, MAX_SIGNAL};
+use coracle_core::task::time_space::{BOOTTIME, shown};
 use coracle_core::task::user_space::Kind;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame::FRAME_SIZE;
@@ -87,7 +88,7 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
         subject.seen(process.session.load(Relaxed)),
         process.faults.load(Relaxed),
         20 + nice,
-        ticks(process.start_ns()),
+        ticks(shown(BOOTTIME, process.start_ns())),
         resident / FRAME_SIZE,
         subject.main().map_or(0, |thread| thread.sched.last_cpu()),
     )

@@ -1,6 +1,7 @@
 //! What /proc tells about the machine and the kernel.
 use coracle_core::arch;
 use coracle_core::fs::stat::split_device;
+use coracle_core::task::time_space::{BOOTTIME, machine, shown};
 use coracle_core::task::{process, run_queue, sched};
 use coracle_fallible::{NoMemory, Text};
 use coracle_fs::block::registry;
@@ -92,7 +93,7 @@ pub fn stat(text: &mut Text) -> Result<(), NoMemory> {
         text,
         "intr 0\nctxt {}\nbtime {}\nprocesses {}\nprocs_running {}\nprocs_blocked 0",
         sched::switches(),
-        time::wall_offset_ns() / 1_000_000_000,
+        machine(BOOTTIME, time::wall_offset_ns()) / 1_000_000_000,
         process::last_id(),
         run_queue::runnable().max(1),
     )
@@ -108,7 +109,7 @@ impl fmt::Display for Seconds {
 }
 
 pub fn uptime(text: &mut Text) -> Result<(), NoMemory> {
-    writeln!(text, "{} {}", Seconds(time::now_ns()), Seconds(idle_ns()))
+    writeln!(text, "{} {}", Seconds(shown(BOOTTIME, time::now_ns())), Seconds(idle_ns()))
 }
 
 pub fn loadavg(text: &mut Text) -> Result<(), NoMemory> {
