@@ -42,11 +42,10 @@ mod blob {
         r#"
     # Nanoseconds since boot to rax, the data page to r8, the sequence to r9d; again from here if it changed.
     .macro READ_CLOCK rate={rate}, base={ns_base}
-    lea r8, [rip + vdso_start]
-    sub r8, 4096
+    lea r8, [rip + vdso_start - 4096]
+    # An odd sequence, while the clock changes, is never what is found in the end.
 1:  mov r9d, [r8 + {sequence}]
-    test r9d, 1
-    jnz 1b
+    and r9d, -2
     lfence
     rdtsc
     shl rdx, 32
@@ -71,26 +70,30 @@ mod blob {
 
     .balign 16
 vdso_gettime:
-    # REALTIME, MONOTONIC, REALTIME_COARSE, MONOTONIC_COARSE, BOOTTIME.
-    cmp edi, 7
+    # REALTIME and MONOTONIC.
+    cmp edi, 1
     ja 8f
-    mov eax, 0xe3
-    bt eax, edi
-    jnc 8f
-    READ_CLOCK
-    cmp edi, 0
-    je 2f
-    cmp edi, 5
+4:  READ_CLOCK
+    test edi, edi
     jne 3f
-2:  add rax, [r8 + {wall_offset}]
+    add rax, [r8 + {wall_offset}]
 3:  AGAIN_IF_CHANGED
 7:  SPLIT
     mov [rsi], rax
     mov [rsi + 8], rdx
     xor eax, eax
     ret
+    # REALTIME_COARSE is REALTIME; MONOTONIC_COARSE and BOOTTIME are MONOTONIC.
+8:  mov eax, edi
+    sub eax, 5
+    cmp eax, 2
+    ja 5f
+    cmp eax, 1
+    sbb edi, edi
+    inc edi
+    jmp 4b
     # MONOTONIC_RAW; others are system calls.
-8:  cmp edi, 4
+5:  cmp edi, 4
     jne 9f
     READ_CLOCK {raw_rate}, {raw_ns_base}
     AGAIN_IF_CHANGED
