@@ -187,6 +187,7 @@ impl Kernel for Test {
         }
         basics();
         programs();
+        copies_that_fail();
         costs();
         say!("now {} ns, wall {}", hal::time::now_ns(), hal::time::wall_offset_ns() / 1_000_000_000);
         let cpus = hal::cpu::start_others();
@@ -539,6 +540,41 @@ fn programs() {
         run(program::offset(program::Entry::Registers), 0..1);
     }
     check!("ended threads give their memory back", hal::frame::counts().0 + 60 > free);
+}
+
+/// Copies up to the end of the program's memory, and beyond it: what counts as copied was, and of what could be written, little was not.
+fn copies_that_fail() {
+    const END: usize = DATA + 4096;
+    /// Bytes of which all or none may be copied.
+    const AT_ONCE: usize = 32;
+    let space = new_space();
+    space.activate();
+    let bytes: [u8; 320] = core::array::from_fn(|at| (at % 251) as u8 + 1);
+    let is_right = |fits: usize, more: usize, result: Result<(), hal::user::Fault>| match result {
+        Ok(()) => (more == 0).then_some(fits),
+        Err(fault) => {
+            let is_there = (END - AT_ONCE..END + more).contains(&fault.addr);
+            (more > 0 && fault.done <= fits && is_there).then_some(fault.done)
+        }
+    };
+    let mut all_right = true;
+    for fits in 0..200 {
+        for more in [0, 1, 7, 8, 33, 64, 100] {
+            let mut back = [0; 320];
+            hal::user::zero(DATA, 4096).expect("mapped");
+            let to = is_right(fits, more, hal::user::copy_to(END - fits, &bytes[..fits + more]));
+            let from = is_right(fits, more, hal::user::copy_from(&mut back[..fits + more], END - fits));
+            all_right &=
+                matches!((to, from), (Some(to), Some(from)) if back[..to.min(from)] == bytes[..to.min(from)]);
+            let zeroed = is_right(fits, more, hal::user::zero(END - fits, fits + more));
+            let read = hal::user::copy_from(&mut back[..fits], END - fits);
+            all_right &= [to, zeroed].iter().flatten().all(|&done| fits <= done + AT_ONCE);
+            all_right &=
+                zeroed.is_some_and(|zeroed| read.is_ok() && back[..zeroed].iter().all(|&byte| byte == 0));
+        }
+    }
+    check!("copies end where the program's memory does", all_right);
+    hal::paging::activate_kernel();
 }
 
 /// Prints what the common operations cost: in instructions with `-icount shift=0`.

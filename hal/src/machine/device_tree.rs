@@ -24,7 +24,7 @@ pub struct DeviceTree<'a> {
 pub struct Node<'a> {
     tree: DeviceTree<'a>,
     /// Name and unit address, as in `memory@40000000`.
-    pub name: &'a str,
+    pub name: &'a [u8],
     /// Offset of its first token.
     at: usize,
     /// Words of addresses and sizes in its `reg`, which its parent says.
@@ -33,17 +33,20 @@ pub struct Node<'a> {
 
 /// One token, and the offset behind it.
 enum Token<'a> {
-    Begin(&'a str),
+    Begin(&'a [u8]),
     End,
-    Property(&'a str, &'a [u8]),
+    /// Offset of its name, and its value.
+    Property(usize, &'a [u8]),
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-fn text(bytes: &[u8], at: usize) -> Option<&str> {
-    core::str::from_utf8(bytes.get(at..)?.split(|&byte| byte == 0).next()?).ok()
+/// The bytes from an offset up to a zero.
+fn string(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    let bytes = bytes.get(at..)?;
+    bytes.get(..bytes.iter().position(|&byte| byte == 0)?)
 }
 
 /// Bytes of the tree that begins with these, by its header; `None` if it is no tree.
@@ -71,17 +74,14 @@ impl<'a> DeviceTree<'a> {
             return Some(match kind {
                 NO_OPERATION => continue,
                 BEGIN_NODE => {
-                    let name = text(self.structure, at)?;
+                    let name = string(self.structure, at)?;
                     (Token::Begin(name), (at + name.len() + 1).next_multiple_of(4))
                 }
                 END_NODE => (Token::End, at),
                 PROPERTY => {
                     let (len, name) = (word(self.structure, at)? as usize, word(self.structure, at + 4)?);
                     let value = self.structure.get(at + 8..(at + 8).checked_add(len)?)?;
-                    (
-                        Token::Property(text(self.names, name as usize)?, value),
-                        (at + 8 + len).next_multiple_of(4),
-                    )
+                    (Token::Property(name as usize, value), (at + 8 + len).next_multiple_of(4))
                 }
                 _ => return None,
             });
@@ -138,7 +138,8 @@ impl<'a> Node<'a> {
         let mut at = self.at;
         // Properties come before nodes.
         while let (Token::Property(name, value), next) = self.tree.token(at)? {
-            if name == wanted {
+            let name = self.tree.names.get(name..)?;
+            if name.strip_prefix(wanted.as_bytes()).and_then(<[u8]>::first) == Some(&0) {
                 return Some(value);
             }
             at = next;
@@ -158,7 +159,7 @@ impl<'a> Node<'a> {
 
     /// A property that is a text.
     pub fn text(&self, name: &str) -> Option<&'a str> {
-        text(self.property(name)?, 0)
+        core::str::from_utf8(string(self.property(name)?, 0)?).ok()
     }
 
     /// Whether its `compatible` has this name.
@@ -274,9 +275,9 @@ mod tests {
         let bytes = sample();
         let tree = DeviceTree::new(&bytes).unwrap();
         let memory = tree.find(|node| (node.text("device_type") == Some("memory")).then_some(node)).unwrap();
-        assert_eq!(memory.name, "memory@40000000");
+        assert_eq!(memory.name, b"memory@40000000");
         assert!(memory.registers().eq([(0x4000_0000, 0x200_0000)]));
-        let cpu = tree.find(|node| node.name.starts_with("cpu@").then_some(node)).unwrap();
+        let cpu = tree.find(|node| node.name.starts_with(b"cpu@").then_some(node)).unwrap();
         assert!(cpu.registers().eq([(1, 0)]) && !cpu.is_enabled());
         let uart = tree.compatible(&["arm,primecell"]).unwrap();
         assert!(uart.is_enabled() && uart.registers().eq([(0x900_0000, 0x1000)]));

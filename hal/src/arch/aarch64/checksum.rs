@@ -18,13 +18,14 @@ pub fn update(mut sum: u32, bytes: &[u8]) -> u32 {
     if !has_instruction() {
         return coracle_crc32c::update(sum, bytes);
     }
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        let word = u64::from_le_bytes(*word);
-        // SAFETY: the CPU has the instruction, which uses registers only.
+    let (blocks, rest) = bytes.as_chunks::<16>();
+    if !blocks.is_empty() {
+        // SAFETY: the CPU has the instruction; all of the blocks, and nothing behind them, is read.
         unsafe {
-            asm!(".arch_extension crc", "crc32cx {sum:w}, {sum:w}, {word}", sum = inout(reg) sum, word = in(reg) word,
-                options(pure, nomem, nostack, preserves_flags));
+            asm!(".arch_extension crc", "2: ldp {a}, {b}, [{at}], #16", "crc32cx {sum:w}, {sum:w}, {a}",
+                "crc32cx {sum:w}, {sum:w}, {b}", "subs {left}, {left}, #1", "b.ne 2b",
+                sum = inout(reg) sum, at = inout(reg) blocks.as_ptr() => _, left = inout(reg) blocks.len() => _,
+                a = out(reg) _, b = out(reg) _, options(readonly, nostack));
         }
     }
     coracle_crc32c::update(sum, rest)

@@ -1,81 +1,11 @@
-//! Copies of the program's memory: the assembly behind [`crate::user`].
+//! Copies of the program's memory, by the assembly of [`super::mem`]: what is behind [`crate::user`].
 //!
 //! In protected mode the pages are EL0's, and the kernel opens them for each copy (PSTATE.PAN). In unikernel mode they are
 //! EL1's.
 use super::instructions::read;
 use crate::mm::paging::{USER_END, USER_START};
-use core::arch::{asm, global_asm};
+use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
-
-// x0: to, x1: from, x2: bytes. Gives in x0 the bytes not copied, in x1 the address that failed.
-global_asm!(
-    r#"
-    .macro GUARD at, target
-    .pushsection .ex_table, "a"
-    .balign 4
-    .long \at - ., \target - .
-    .popsection
-    .endm
-
-    .text
-    .balign 16
-    .globl coracle_copy_user
-coracle_copy_user:
-    cmp x2, #8
-    b.lo 3f
-10: ldr x3, [x1], #8
-11: str x3, [x0], #8
-    sub x2, x2, #8
-    b coracle_copy_user
-3:  cbz x2, 4f
-12: ldrb w3, [x1], #1
-13: strb w3, [x0], #1
-    sub x2, x2, #1
-    b 3b
-4:  mov x0, #0
-    ret
-5:  mov x0, x2
-    ret
-    GUARD 10b, 5b
-    GUARD 11b, 5b
-    GUARD 12b, 5b
-    GUARD 13b, 5b
-
-    # x0: to, x1: bytes. Gives in x0 the bytes not zeroed, in x1 the address that failed.
-    .balign 16
-    .globl coracle_zero_user
-coracle_zero_user:
-    mov x2, x1
-6:  cmp x2, #8
-    b.lo 7f
-14: str xzr, [x0], #8
-    sub x2, x2, #8
-    b 6b
-7:  cbz x2, 4b
-15: strb wzr, [x0], #1
-    sub x2, x2, #1
-    b 7b
-    GUARD 14b, 5b
-    GUARD 15b, 5b
-
-    # x0: string, x1: at most. Gives in x0 the length (x1: no zero), in x1 0 or the address that failed.
-    .balign 16
-    .globl coracle_length_user
-coracle_length_user:
-    mov x2, #0
-    mov x4, x1
-    mov x1, #0
-8:  cmp x2, x4
-    b.eq 9f
-16: ldrb w3, [x0, x2]
-    cbz w3, 9f
-    add x2, x2, #1
-    b 8b
-9:  mov x0, x2
-    ret
-    GUARD 16b, 9b
-    "#
-);
 
 /// Whether the kernel has to open the program's memory for each copy.
 static PAN: AtomicBool = AtomicBool::new(false);
@@ -121,7 +51,8 @@ fn copy(dst: usize, src: usize, len: usize) -> (usize, usize) {
         // SAFETY: the callers give memory of the kernel's own for its side; the other is checked.
         unsafe {
             asm!("bl coracle_copy_user", inout("x0") dst => left, inout("x1") src => address, inout("x2") len => _,
-                out("x3") _, out("x30") _);
+                out("x3") _, out("x4") _, out("x5") _, out("x6") _, out("x7") _, out("x8") _, out("x9") _, out("x10") _,
+                out("x30") _);
         }
         (left, address)
     })
@@ -150,7 +81,8 @@ pub fn zero(dst: usize, len: usize) -> (usize, usize) {
     let (left, address);
     // SAFETY: the caller checked that it lies in the lower half.
     unsafe {
-        asm!("bl coracle_zero_user", inout("x0") dst => left, inout("x1") len => address, out("x2") _, out("x30") _);
+        asm!("bl coracle_zero_user", inout("x0") dst => left, inout("x1") len => address, out("x2") _, out("x3") _,
+            out("x6") _, out("x30") _);
     }
     (left, address)
 }

@@ -18,6 +18,7 @@ pub mod fpu;
 pub mod gic;
 pub mod instructions;
 pub mod interrupt;
+pub mod mem;
 pub mod memory_map;
 pub mod page_table;
 pub mod port;

@@ -374,7 +374,7 @@ pub fn device_tree() -> Option<DeviceTree<'static>> {
 }
 
 fn command_line<'a>(tree: &DeviceTree<'a>) -> &'a str {
-    tree.find(|node| (node.name == "chosen").then(|| node.text("bootargs"))?).unwrap_or_default()
+    tree.find(|node| (node.name == b"chosen").then(|| node.text("bootargs"))?).unwrap_or_default()
 }
 
 /// Reads the device tree.
