@@ -34,6 +34,8 @@ pub struct Facts {
     pub machine_options: &'static str,
     /// QEMU's CPU, as `coracle run` chooses it.
     pub cpu: &'static str,
+    /// Whether some of its instructions are executed many times.
+    pub has_repetitions: bool,
     /// QEMU's network and block devices.
     pub devices: (&'static str, &'static str),
     /// Further options of QEMU.
@@ -59,6 +61,7 @@ static X86_64: Facts = Facts {
     machine: "q35",
     machine_options: "",
     cpu: "max",
+    has_repetitions: true,
     devices: ("virtio-net-pci,disable-legacy=on", "virtio-blk-pci,disable-legacy=on"),
     qemu_options: "",
     serial: "ttyS0",
@@ -77,6 +80,7 @@ static AARCH64: Facts = Facts {
     machine: "virt",
     machine_options: ",gic-version=max",
     cpu: "max,pauth-impdef=on",
+    has_repetitions: false,
     devices: ("virtio-net-device", "virtio-blk-device"),
     qemu_options: "-global virtio-mmio.force-legacy=false",
     serial: "ttyAMA0",

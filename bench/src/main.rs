@@ -82,9 +82,9 @@ struct Arguments {
     /// Write the figures into docs/src/performance.md, and for x86-64 plots beside it
     #[arg(long)]
     docs: bool,
-    /// Measure nothing: tell, compare, record and document what this file of figures has
+    /// Measure nothing: tell, compare, record and document what this file of figures has; may be repeated, for runs that measured parts
     #[arg(long, value_name = "FILE")]
-    tell: Option<PathBuf>,
+    tell: Vec<PathBuf>,
     /// The `coracle` command (default: beside this program, or target/release/coracle)
     #[arg(long)]
     coracle: Option<PathBuf>,
@@ -121,8 +121,10 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     fs::create_dir_all(&out)?;
     let json = arguments.json.clone().unwrap_or_else(|| out.join("results.json"));
-    if let Some(file) = &arguments.tell {
-        return finish(&Results::load(file)?, None, arguments, root);
+    if let Some((first, others)) = arguments.tell.split_first() {
+        let mut results = Results::load(first)?;
+        others.iter().try_for_each(|file| results.merge(Results::load(file)?))?;
+        return finish(&results, None, arguments, root);
     }
     tools::check(arch)?;
     // Before the network of the bench's own hides the world's.

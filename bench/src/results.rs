@@ -112,6 +112,9 @@ pub struct Results {
 impl Results {
     /// Adds one round's figure.
     pub fn add(&mut self, load: &str, metric: Metric, guest: Guest, value: f64) {
+        if metric == Metric::Repetitions && !self.arch().facts().has_repetitions {
+            return;
+        }
         self.figures
             .entry(load.to_owned())
             .or_default()
@@ -130,6 +133,24 @@ impl Results {
     /// Notes the architecture of the guests.
     pub fn set_arch(&mut self, arch: Arch) {
         self.about.insert(ARCH.to_owned(), arch.facts().name.to_owned());
+    }
+
+    /// Takes over what another run measured.
+    ///
+    /// # Errors
+    /// If that was on another architecture.
+    pub fn merge(&mut self, other: Self) -> Result<()> {
+        anyhow::ensure!(self.arch() == other.arch(), "these are figures of several architectures");
+        for (load, metrics) in other.figures {
+            for (metric, guests) in metrics {
+                for (guest, values) in guests {
+                    values.into_iter().for_each(|value| self.add(&load, metric, guest, value));
+                }
+            }
+        }
+        self.about.extend(other.about);
+        self.failures.extend(other.failures);
+        Ok(())
     }
 
     /// The median over the rounds.
@@ -220,6 +241,21 @@ mod tests {
         assert_eq!(median(&[]), None);
         assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+
+    #[test]
+    fn runs_become_one_where_they_are_of_one_architecture() {
+        let mut all = Results::default();
+        for value in [1.0, 3.0] {
+            let mut run = Results::default();
+            run.add("a", Metric::Rate, Guest::Linux, value);
+            all.merge(run).expect("both of x86-64");
+        }
+        assert_eq!(all.median("a", Metric::Rate, Guest::Linux), Some(2.0));
+        let mut other = Results::default();
+        other.set_arch(Arch::Aarch64);
+        other.add("a", Metric::Repetitions, Guest::Linux, 0.0);
+        assert!(other.figures.is_empty() && all.merge(other).is_err());
     }
 
     #[test]
