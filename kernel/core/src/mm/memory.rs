@@ -81,6 +81,8 @@ pub struct RegionInfo {
     pub grows_down: bool,
     /// Core dumps have it (MADV_DONTDUMP).
     pub is_dumped: bool,
+    /// mlock(2).
+    pub is_locked: bool,
     /// Offset in the file.
     pub offset: u64,
     /// A name like `[heap]`, if no file is behind it.
@@ -433,6 +435,7 @@ fn info(range: Range<usize>, vma: &Vma) -> RegionInfo {
         may_write,
         grows_down,
         is_dumped,
+        is_locked: vma.flags.contains(VmaFlags::LOCKED),
         offset,
         label,
         file,

@@ -1,7 +1,6 @@
 //! Keys and keyrings (keyrings(7)): small secrets that the kernel holds for users and sessions. There is no thread keyring, and no
 //! program that makes keys which are asked for (request-key(8)).
 use super::process::Process;
-use super::user_space::{self, OVERFLOW_ID};
 use crate::errno::Errno;
 use crate::lock::Mutex;
 use crate::time::clock;
@@ -12,6 +11,10 @@ use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use coracle_sorted_map::SortedMap;
+
+mod list;
+
+pub use list::{list, list_users};
 
 /// What a right of a key's mask allows (keyctl_setperm(3)), as in its lowest byte.
 pub mod right {
@@ -337,13 +340,7 @@ impl Key {
     /// What keyctl_describe(3) gives.
     pub fn describe(&self) -> Result<Text, NoMemory> {
         let mut text = Text::new();
-        let (uid, gid) = crate::this::with(|thread| {
-            let own = thread.process.credentials.lock();
-            let (uid, gid) = (self.uid.load(Relaxed), self.gid.load(Relaxed));
-            // A keyring of a user has no group.
-            let gid = if gid == u32::MAX { OVERFLOW_ID } else { gid };
-            (own.shown(user_space::Kind::User, uid), own.shown(user_space::Kind::Group, gid))
-        });
+        let (uid, gid) = self.shown_owners();
         write!(text, "{};{uid};{gid};{:08x};", self.kind.name(), self.rights.load(Relaxed))?;
         text.push(&self.description)?;
         Ok(text)

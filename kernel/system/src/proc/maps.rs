@@ -55,6 +55,7 @@ pub(super) fn maps(subject: &Subject, from: u64, text: &mut Text, details: bool)
             (region.shared, " sh"),
             (region.may_write, " mw"),
             (region.grows_down, " gd"),
+            (region.is_locked, " lo"),
             (!region.is_dumped, " dd"),
         ];
         flags.into_iter().filter(|(holds, _)| *holds).try_for_each(|(_, name)| text.push(name.as_bytes()))?;
@@ -83,17 +84,23 @@ struct Usage {
     private_dirty: usize,
     /// Each page divided by the number of its mappings.
     proportional: usize,
+    /// The same of pages in locked memory.
+    locked: usize,
 }
 
 impl Usage {
     /// Adds a region's pages.
     fn add(&mut self, memory: &Memory, region: &Region) {
+        let before = self.proportional;
         let mut rest = region.range.clone();
         while !rest.is_empty() {
             memory
                 .space
                 .references_in(&mut rest, &mut |references| self.page(references, region.file.is_some()));
             long_call::pause();
+        }
+        if region.is_locked {
+            self.locked += self.proportional - before;
         }
     }
 
@@ -122,6 +129,7 @@ impl Usage {
             ("Private_Clean:", self.private_clean),
             ("Private_Dirty:", self.private_dirty),
             ("Swap:", 0),
+            ("Locked:", self.locked),
         ];
         lines.iter().try_for_each(|(name, bytes)| writeln!(text, "{name:<15} {:>8} kB", bytes / 1024))
     }

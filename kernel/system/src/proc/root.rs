@@ -8,6 +8,7 @@ use coracle_core::errno::Errno;
 use coracle_core::fs::inode::{Inode, Link};
 use coracle_core::fs::locks;
 use coracle_core::fs::stat::device_number;
+use coracle_core::task::keys;
 use coracle_core::task::pid_space::PidSpace;
 use coracle_core::task::process as tasks;
 use coracle_core::time::discipline;
@@ -80,6 +81,8 @@ static FILES: Table<()> = &[
     ("meminfo", Item::Text(|(), text| system::meminfo(text))),
     ("stat", Item::Text(|(), text| system::stat(text))),
     ("locks", Item::Text(|(), text| locks::describe(text))),
+    ("keys", Item::Text(|(), text| keys::list(text))),
+    ("key-users", Item::Text(|(), text| keys::list_users(text))),
     ("uptime", Item::Text(|(), text| system::uptime(text))),
     ("loadavg", Item::Text(|(), text| system::loadavg(text))),
     ("version", Item::Text(|(), text| system::version(text))),

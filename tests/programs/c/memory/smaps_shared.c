@@ -1,5 +1,5 @@
 // What /proc/self/smaps says of a page that two processes have (proc_pid_smaps(5)): dirty and shared after fork(2), each one's own once one
-// has written to it.
+// has written to it. And of one that is locked.
 #include "t.h"
 #include <sys/wait.h>
 
@@ -13,9 +13,12 @@ static void show(const char *who, const char *at) {
         char name[32];
         unsigned kb;
         if (sscanf(line, "%31[A-Za-z_]: %u kB", name, &kb) == 2) {
-            if (here && (strstr(name, "Shared_") || strstr(name, "Private_") || !strcmp(name, "Rss") || !strcmp(name, "Pss")) &&
+            if (here && (strstr(name, "Shared_") || strstr(name, "Private_") || !strcmp(name, "Rss") || !strcmp(name, "Pss") ||
+                         !strcmp(name, "Locked")) &&
                 !strstr(name, "Hugetlb"))
                 printf("%s %s %u\n", who, name, kb);
+        } else if (here && !strncmp(line, "VmFlags:", 8)) {
+            printf("%s lo %d\n", who, strstr(line, " lo ") != NULL || strstr(line, " lo\n") != NULL);
         } else if (strchr(line, '-') && strchr(line, '-') < strchr(line, ' ')) {
             here = !strncmp(line, begin, strlen(begin));
         }
@@ -41,5 +44,9 @@ int main(void) {
     }
     waitpid(child, NULL, 0);
     show("parent after it", page);
+    mlock(page, 4096);
+    show("locked", page);
+    munlock(page, 4096);
+    show("not any more", page);
     return 0;
 }
