@@ -1,5 +1,5 @@
 //! Network namespaces (network_namespaces(7)). The first has the card. Each other has an engine of its own with a loopback, which is down
-//! at first, and no other interface: there is no pair of interfaces between two namespaces.
+//! at first, and no other interface but those whose other end is a program (`tun`): there is no pair of interfaces between two namespaces.
 use super::interface::Interface;
 use super::stack::{self, Engine};
 use alloc::sync::Arc;
