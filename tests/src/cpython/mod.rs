@@ -39,7 +39,13 @@ impl Verdict {
     fn new(status: &str, log: &str) -> Self {
         /// regrtest's status for modules without a test.
         const NO_TESTS_RAN: &str = "4";
+        // At its own limit regrtest shows where all threads are, after this, and ends with the status of a failure. The name of
+        // the test that it was in may be on the same line.
+        let timeout = |line: &str| {
+            line.split_once("Timeout (").is_some_and(|(_, limit)| limit.trim_end().ends_with(")!"))
+        };
         match status {
+            "1" if log.lines().any(timeout) => Self::Failed("timeout".into()),
             "0" | NO_TESTS_RAN if log.lines().any(|line| line == "1 test skipped:") => Self::Skipped,
             "0" => Self::Passed { skipped: log.lines().filter(|line| line.contains("... skipped ")).count() },
             other => Self::Failed(other.to_owned()),

@@ -230,6 +230,13 @@ mod tests {
     fn a_module_without_tests_for_the_machine_is_skipped() {
         assert_eq!(read("\n1 test skipped:\n    test_x\n\n@@ end test_x 0 0.1\n"), Some(Verdict::Skipped));
         assert_eq!(read("a ... skipped 'b'\n@@ end test_x 0 0.1\n"), Some(Verdict::Passed { skipped: 1 }));
-        assert_eq!(read("@@ end test_x timeout 9.0\n"), Some(Verdict::Failed("timeout".into())));
+    }
+
+    #[test]
+    fn a_module_that_ran_out_of_time_is_not_one_of_which_a_test_failed() {
+        let timeout = Some(Verdict::Failed("timeout".into()));
+        assert_eq!(read("@@ end test_x timeout 9.0\n"), timeout);
+        assert_eq!(read("test_a (b) ... Timeout (0:02:00)!\nThread 0x1:\n@@ end test_x 1 9.0\n"), timeout);
+        assert_eq!(read("test_a (b) ... FAIL\n@@ end test_x 1 9.0\n"), Some(Verdict::Failed("1".into())));
     }
 }
