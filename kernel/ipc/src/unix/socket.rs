@@ -439,7 +439,13 @@ impl File for UnixSocket {
                     self.stop_awaiting(&peer);
                 }
             }
-            Role::Listening { queue, .. } => queue.iter().for_each(|waiting| waiting.closed()),
+            // Whoever waits to be accepted is told (Linux's unix_release_sock()).
+            Role::Listening { queue, .. } => queue.iter().for_each(|waiting| {
+                if let Some(peer) = waiting.peer() {
+                    peer.state.lock().error = Some(Errno::CONNRESET);
+                }
+                waiting.closed();
+            }),
             _ => {}
         }
         self.tell_of_room();
