@@ -273,7 +273,7 @@ system_calls! {
     147 sched_get_priority_min(scheduler) super::scheduling::sched_get_priority_min, "all";
     148 sched_rr_get_interval(pid, &out) super::scheduling::sched_rr_get_interval, "all";
     317 seccomp(number, number, &bytes) super::seccomp::seccomp, "strict mode and filters, with listeners";
-    157 prctl(prctl_option, &int_cell, number, number, number) super::thread::prctl, "names, death signal, dumpable, capability sets and secure bits, no_new_privs, subreaper, timer slack; others that change nothing are accepted";
+    157 prctl(prctl_option, &int_cell, number, number, number) super::thread::prctl, "names, death signal, dumpable, capability sets and secure bits, no_new_privs, subreaper, timer slack, policy for failing memory, perf events on and off; names for memory are checked, not kept; others that change nothing are accepted";
     158 arch_prctl(arch_prctl_code, address) super::thread::arch_prctl, "FS; GS in protected mode";
     186 gettid() -> pid super::thread::gettid, "all";
     203 sched_setaffinity(pid, len, &bytes) super::thread::sched_setaffinity, "64 CPUs";

@@ -3,7 +3,6 @@ use super::file::{File, OpenFile};
 use super::stat::split_device;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
-use crate::task::pid_space;
 use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame::{self, Watermark};
@@ -58,8 +57,9 @@ pub(super) fn file_id(file: &dyn File) -> Result<FileId, Errno> {
     }
 }
 
-/// /proc/locks (proc(5)): the locks that are held, but for those of processes that the reader's PID namespace hasn't; who waits for them is not told.
-pub fn describe(text: &mut Text) -> Result<(), NoMemory> {
+/// /proc/locks (proc(5)): the locks that are held, without those that wait. `seen` is a process's number for the reader: 0 if the reader's
+/// PID namespace doesn't have it, and its locks are left out.
+pub fn describe(text: &mut Text, seen: impl Fn(i32) -> i32) -> Result<(), NoMemory> {
     let table = TABLE.lock();
     let all =
         table.files.iter().flat_map(|((kind, id), locks)| locks.iter().map(move |lock| (*kind, *id, lock)));
@@ -70,7 +70,7 @@ pub fn describe(text: &mut Text) -> Result<(), NoMemory> {
             Kind::Record if is_own => "POSIX ",
             Kind::Record => "OFDLCK",
         };
-        let pid = if kind == Kind::Record && !is_own { -1 } else { pid_space::seen(lock.pid) };
+        let pid = if kind == Kind::Record && !is_own { -1 } else { seen(lock.pid) };
         if pid == 0 {
             continue;
         }

@@ -9,7 +9,7 @@ use coracle_core::fs::inode::{Inode, Link};
 use coracle_core::fs::locks;
 use coracle_core::fs::stat::device_number;
 use coracle_core::task::keys;
-use coracle_core::task::pid_space::PidSpace;
+use coracle_core::task::pid_space::{self, PidSpace};
 use coracle_core::task::process as tasks;
 use coracle_core::time::discipline;
 use coracle_fallible::prelude::*;
@@ -80,7 +80,7 @@ static FILES: Table<()> = &[
     ("cpuinfo", Item::Text(|(), text| system::cpuinfo(text))),
     ("meminfo", Item::Text(|(), text| system::meminfo(text))),
     ("stat", Item::Text(|(), text| system::stat(text))),
-    ("locks", Item::Text(|(), text| locks::describe(text))),
+    ("locks", Item::Text(|(), text| locks::describe(text, pid_space::seen))),
     ("keys", Item::Text(|(), text| keys::list(text))),
     ("key-users", Item::Text(|(), text| keys::list_users(text))),
     ("uptime", Item::Text(|(), text| system::uptime(text))),
