@@ -190,7 +190,7 @@ pub struct ContentArgs {
     #[arg(long, value_name = "MODE")]
     pub mode: Option<Mode>,
 
-    /// What other commands may ask of the running guest: none, observe (all that only reads) or full [default: observe]
+    /// What other commands may ask of the running guest: none, observe (all that only reads) or full; the least of what the image and the run allow [default: full for an image, observe for a run]
     #[arg(long, value_name = "ACCESS")]
     pub control: Option<Access>,
 

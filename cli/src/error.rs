@@ -251,6 +251,7 @@ pub fn read_start(path: &Path, length: u64) -> Result<Vec<u8>> {
 pub fn cannot(verb: &str, path: &Path, error: &std::io::Error) -> Error {
     let what = Error::new(format!("cannot {verb} `{}`", path.display()));
     match error.kind() {
+        std::io::ErrorKind::NotFound if verb == "write" => what.why("there is no such directory"),
         std::io::ErrorKind::NotFound => what.why("there is no such file"),
         std::io::ErrorKind::PermissionDenied => {
             what.why("permission denied").help("run as a user who may, or change the file's permissions")

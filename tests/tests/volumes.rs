@@ -22,6 +22,7 @@ const TESTS: &[(&str, Test)] = &[
     ("files_are_as_on_linux", files_are_as_on_linux),
     ("directories_in_memory", directories_in_memory),
     ("a_full_file_system_says_so", a_full_file_system_says_so),
+    ("a_full_host_is_no_success", a_full_host_is_no_success),
 ];
 
 /// The status when `coracle` itself, or the kernel, could not do what was asked.
@@ -139,12 +140,14 @@ fn what_is_refused() -> Result<(), String> {
     let home = Home::new("refused")?;
     fs::write(home.0.join("text.img"), "x".repeat(16 << 20)).map_err(|e| e.to_string())?;
     home.image("tiny.img", 4 << 20)?;
+    home.image("twice.img", 16 << 20)?;
     for (options, text) in [
         ("-v ./text.img:/data", "there is no ext4 file system"),
         ("-v ./tiny.img:/data", "is too small"),
         ("-v ./missing.img:/data", "there is no such file"),
         ("-v none:/data:ro", "there is no volume `none`"),
         ("-v a:/data -v b:/data", "two volumes are to be at /data"),
+        ("-v ./twice.img:/a -v ./twice.img:/b:ro", "is given twice"),
         ("-v a:data", "the guest's path begins with a slash"),
         ("-v a:/", "with --root-volume it takes what is changed"),
         ("--root-volume ./", "the root's volume is an ext4 file system"),
@@ -361,6 +364,19 @@ fn a_full_file_system_says_so() -> Result<(), String> {
 
 /// Programs of the files that a volume must hold as Linux' ext4 does: each prints the same on both.
 const AS_ON_LINUX: [&str; 3] = ["xattr", "hints", "synced_appends"];
+
+/// What a disk does not take because this machine has no room is reported, also where the program has ended by then.
+fn a_full_host_is_no_success() -> Result<(), String> {
+    let home = Home::new("full_host")?;
+    let place = Mounted(home.0.join("mounted"));
+    fs::create_dir(&place.0).map_err(|e| e.to_string())?;
+    let mount = run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=3m", "none"]).arg(&place.0), b"")?;
+    check(&mount, 0, "")?;
+    home.image("mounted/disk.img", 64 << 20)?;
+    let script = "dd if=/dev/zero of=/data/file bs=1M count=8 2> /dev/null; echo ended";
+    let outcome = home.shell("-q -v ./mounted/disk.img:/data", script)?;
+    refused(&outcome, "the volume at /data did not take all that was written to it")
+}
 
 fn files_are_as_on_linux() -> Result<(), String> {
     let home = Home::new("as_on_linux")?;

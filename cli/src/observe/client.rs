@@ -229,7 +229,8 @@ impl Client {
         match i32::from(error) {
             libc::EAGAIN if instances::is_paused(&self.name) => Err(paused(&self.name)),
             libc::EPERM => Err(Error::new(format!("`{}` does not answer that", self.name))
-                .why("its image, or the command that runs it, forbids it (`--control`)")),
+                .why("its image, or the command that runs it, forbids it (`--control`)")
+                .help("run it with `--control full`, and build its image with no less")),
             libc::ENOSYS => Err(Error::new(format!("`{}` does not know the request", self.name))
                 .why("the kernel in its image is older than this command")
                 .help("build the image anew")),

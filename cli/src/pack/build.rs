@@ -123,7 +123,8 @@ pub fn no_program() -> Error {
 /// (umask(2)); a private one for its owner only.
 fn write_image(output: &Path, image: &Assembled) -> Result<()> {
     let failed = |error: WriteError| cannot_write(output, &error);
-    let fail = |error: std::io::Error| cannot("write", output, &error);
+    // Without the name of the unfinished file.
+    let fail = |error: std::io::Error| cannot("write", output, &error.kind().into());
     if fs::metadata(output).is_ok_and(|meta| !meta.is_file()) {
         // A device or a pipe is written to as it is.
         let file = fs::OpenOptions::new().write(true).open(output).map_err(fail)?;

@@ -2,7 +2,7 @@
 //!
 //! The kernel writes lines. The first letter says what they are: `L` a line of its log, `P` a line of a crash report,
 //! `U` what is needed to unwind the program that crashed, `E` an event before a crash, `C` that a process which crashed waits for its core dump, `S` the exit status of the program, `R` that the console takes input
-//! from now on, `W` how much was written to memory only, `J` what a job of the schedule has done.
+//! from now on, `W` how much was written to memory only, `D` a volume whose disk did not take all that was written, `J` what a job of the schedule has done.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -56,6 +56,8 @@ pub struct Outcome {
     pub out_of_memory: bool,
     /// What was written to memory only, if anything was.
     pub lost: Option<Lost>,
+    /// The volumes whose disks did not take all that was written to them.
+    pub unsynced: Vec<String>,
     /// What the kernel did before it reported a crash, in words, a line each.
     pub events: String,
     /// What the jobs of the schedule have done, in their order.
@@ -79,6 +81,7 @@ pub fn follow(channel: impl Read, show: impl Fn(&str), ready: impl Fn(), dump: i
                 Err(_) => show(&format!("the kernel told an unknown status: {status}")),
             },
             (Some("W"), text) => outcome.lost = Lost::parse(text),
+            (Some("D"), path) => outcome.unsynced.push(safe(path)),
             (Some("E"), words) => recorder.take(words),
             (Some("J"), words) => outcome.jobs.extend(job(words)),
             (Some("R"), "") => ready(),
@@ -186,7 +189,7 @@ mod tests {
     fn lines_are_told_apart() {
         let shown = RefCell::new(Vec::new());
         let show = |text: &str| shown.borrow_mut().push(text.to_owned());
-        let said = b"Lhello\nLout of memory: process 1\nPpanic\nR\nC1 2 11\nW4096 /a b\x1b\nS137\nJ3 1 100 160 256 0\nJ3 x\nSmany\nodd";
+        let said = b"Lhello\nLout of memory: process 1\nPpanic\nR\nC1 2 11\nW4096 /a b\x1b\nD/d\nS137\nJ3 1 100 160 256 0\nJ3 x\nSmany\nodd";
         let outcome = follow(&said[..], show, || show("ready"), show);
         let lost = Some(Lost { bytes: Size(4096), first: "/a b\u{fffd}".to_owned() });
         let jobs =
@@ -196,6 +199,7 @@ mod tests {
             crashed: true,
             out_of_memory: true,
             lost,
+            unsynced: vec!["/d".to_owned()],
             events: String::new(),
             jobs,
         };

@@ -171,6 +171,13 @@ pub fn start(
     if let Some(lost) = outcome.lost.as_ref().filter(|_| !quiet) {
         note(lost);
     }
+    for path in &outcome.unsynced {
+        warn(format_args!(
+            "the volume at {path} did not take all that was written to it; \
+             is there room left on the file system that holds the volume?"
+        ));
+    }
+    let is_incomplete = is_cut || !outcome.unsynced.is_empty();
     if outcome.out_of_memory
         && let Some(claim) = hooks.claim
     {
@@ -183,7 +190,7 @@ pub fn start(
     }
     let mut end = verdict(guest.forced(), outcome, status, &complaints)?;
     end.asked = guest.is_ending();
-    if is_cut && end.status == 0 {
+    if is_incomplete && end.status == 0 {
         end.status = error::FAILED;
     }
     Ok(end)

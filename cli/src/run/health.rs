@@ -52,9 +52,10 @@ impl Plan {
         let fail = |what: &str| Err(Error::new(format!("the guest's health cannot be checked {what}")));
         if access == Access::None {
             return fail("with `--control none`").map_err(|error| {
-                error
-                    .why("checks are requests that the guest answers")
-                    .help("allow `--control observe`, or leave out the checks")
+                error.why("checks are requests that the guest answers").help(match &plan.args.cmd {
+                    Some(_) => "allow `--control full`, or leave out the checks",
+                    None => "allow `--control observe`, or leave out the checks",
+                })
             });
         }
         if let Some(command) = &plan.args.cmd {

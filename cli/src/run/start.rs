@@ -362,7 +362,7 @@ fn map_image(plan: &mut Plan, image: &Outline) -> Result<Option<MemoryFile>> {
 fn nothing_given() -> Error {
     Error::new("nothing to run is given")
         .why("neither the command line nor a Coracle.toml in this directory names an image or a program")
-        .help("write `coracle run PROGRAM` or `coracle run IMAGE`")
+        .help("write `coracle run PROGRAM` or `coracle run IMAGE`, and the arguments of the program behind `--`")
 }
 
 /// An image is not changed by running it.

@@ -54,6 +54,15 @@ pub fn attach(wish: &Wish<'_>, dry_run: bool) -> Result<Vec<Attached>> {
     let mut attached = Vec::new();
     for (index, spec) in specs.into_iter().enumerate() {
         let file = spec.source.file()?;
+        let is_twice = |other: &Attached| {
+            !(other.volume.read_only && spec.read_only)
+                && file.canonicalize().is_ok_and(|file| file == other.file)
+        };
+        if attached.iter().any(is_twice) {
+            return Err(Error::new(format!("the volume `{}` is given twice", spec.source))
+                .why("it can be mounted at one directory, unless it is only read")
+                .help("give one of the directories a volume of its own"));
+        }
         let lock = if dry_run { None } else { Some(prepare(spec, &file, wish)?) };
         // Relative paths would be QEMU's as well, but not those of a guest in the background.
         let file = file.canonicalize().unwrap_or(file);

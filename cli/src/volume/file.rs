@@ -81,7 +81,15 @@ pub fn format(source: &Source, file: &File, owner: User) -> Result<()> {
             set_owner(&mut fs, owner)?;
             fs.unmount()
         })
-        .map_err(|error| Error::new(format!("the volume `{source}` can't be made")).why(error))
+        .map_err(|error| {
+            let what = Error::new(format!("the volume `{source}` can't be made"));
+            match rustix::fs::fstatvfs(file) {
+                Ok(there) if there.f_bavail == 0 => what
+                    .why("the file system of this machine that is to hold it is full")
+                    .help("free some space there"),
+                _ => what.why(error),
+            }
+        })
 }
 
 /// Gives the root directory to a user.

@@ -27,6 +27,8 @@ pub enum Line {
     Unwind,
     /// Bytes that end with the machine, in decimal, and after a blank the file that was written first.
     Lost,
+    /// The directory of a volume, or its disk, that did not take all that was written to it.
+    Unsynced,
     /// What a job of the schedule has done: its numbers (`CronRecord` of the control protocol), in decimal.
     Job,
 }
@@ -133,6 +135,7 @@ impl Output {
                 Line::Core => (b'C', "coracle: waits for a core dump: "),
                 Line::Unwind => (b'U', "coracle: unwind: "),
                 Line::Lost => (b'W', "coracle: lost with the machine: bytes and first file: "),
+                Line::Unsynced => (b'D', "coracle: not all on its disk is what was written to "),
                 Line::Job => (b'J', "coracle: job "),
             };
             if self.control.is_none() {

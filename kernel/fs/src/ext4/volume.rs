@@ -12,11 +12,12 @@ use coracle_core::fs::stat::Timestamp;
 use coracle_core::fs::{mount, notify};
 use coracle_core::ipc::poll::Events;
 use coracle_core::lock::Mutex;
+use coracle_core::log::{self, Line};
 use coracle_core::sleeping::{Guard, Sleeping};
 use coracle_devices::block::foreign::Whole;
 use coracle_ext4::{Access, FileSystem, Options, ROOT, Time};
 use coracle_fallible::prelude::*;
-use coracle_fallible::{try_arc, try_box};
+use coracle_fallible::{Text, try_arc, try_box};
 use coracle_hal::checksum;
 use coracle_hal::sync::atomic::{AtomicBool, Ordering};
 use coracle_sorted_map::SortedMap;
@@ -41,6 +42,8 @@ pub struct Volume {
     is_mounted: AtomicBool,
     /// The journal ended by an error.
     is_aborted: AtomicBool,
+    /// Its disk did not take something that was written, and no program may have been told.
+    has_lost: AtomicBool,
 }
 
 /// All that were ever mounted: one for each device, which serves again when that is mounted again.
@@ -115,6 +118,7 @@ fn place_for(entry: &'static Entry, fs: FileSystem) -> Result<&'static Volume, E
         is_changed: AtomicBool::new(false),
         is_mounted: AtomicBool::new(false),
         is_aborted: AtomicBool::new(false),
+        has_lost: AtomicBool::new(false),
     })?;
     let mut volumes = VOLUMES.lock();
     volumes.make_room(1)?;
@@ -196,6 +200,25 @@ pub fn end_all() {
         }
         volume.settle();
         volume.end(&mut volume.fs.lock());
+    }
+    tell_lost();
+}
+
+/// Reports the volumes whose disks did not take all that was written.
+fn tell_lost() {
+    let mut index = 0;
+    while let Some(volume) = nth(index) {
+        index += 1;
+        if !volume.has_lost.load(Ordering::Relaxed) {
+            continue;
+        }
+        let is_its = |mount: &Arc<mount::Mount>| mount.root.backing_device() == volume.device();
+        let place = mount::all().ok().and_then(|all| all.iter().find(|mount| is_its(mount))?.at());
+        let mut path = Text::new();
+        match place.and_then(|place| place.write(&mut path).ok()) {
+            Some(()) => log::write(Line::Unsynced, format_args!("{path}")),
+            None => log::write(Line::Unsynced, format_args!("{}", volume.entry.name)),
+        }
     }
 }
 
@@ -305,6 +328,7 @@ impl Volume {
     /// The same where there is no program to report an error to.
     fn sync_or_log(&self) {
         if let Err(error) = self.sync() {
+            self.has_lost.store(true, Ordering::Relaxed);
             log!(
                 "what was written to {} is not safe on the disk (error {})",
                 self.entry.name,
@@ -331,6 +355,7 @@ impl Volume {
         };
         let is_aborted = self.fs.lock().access() == Access::Aborted;
         if is_aborted && !self.is_aborted.swap(true, Ordering::AcqRel) {
+            self.has_lost.store(true, Ordering::Relaxed);
             log!(
                 "ext4: {} has an error, and its file system is read-only from now on: what was not synced is lost",
                 self.entry.name
