@@ -156,21 +156,24 @@ impl<D: Device, E: Events> Stack<D, E> {
         self.addresses.tunnels.state.read().tunnels.iter().find(|own| own.index == index).copied()
     }
 
-    /// Adds a tunnel, or configures the one of its number anew. Routes over one that is down, or that has lost its address, go.
+    /// Configures the tunnel of this number anew. Routes over one that is down, or that has lost its address, go. False: there is none.
+    pub fn change_tunnel(&self, index: u32, change: impl FnOnce(&mut Tunnel)) -> bool {
+        self.change_tunnels(|state| {
+            let Some(own) = state.tunnels.iter_mut().find(|own| own.index == index) else { return false };
+            change(own);
+            if !own.is_up || own.address.is_none() {
+                state.routes.retain(|route| route.link != Link::Tunnel(index));
+            }
+            true
+        })
+    }
+
+    /// Adds a tunnel.
     ///
     /// # Errors
     /// [`Error::NoBuffers`] if there are as many as there may be.
-    pub fn set_tunnel(&self, tunnel: Tunnel) -> Result<()> {
-        self.change_tunnels(|state| {
-            match state.tunnels.iter_mut().find(|own| own.index == tunnel.index) {
-                Some(own) => *own = tunnel,
-                None => state.tunnels.push(tunnel).map_err(|_| Error::NoBuffers)?,
-            }
-            if !tunnel.is_up || tunnel.address.is_none() {
-                state.routes.retain(|route| route.link != Link::Tunnel(tunnel.index));
-            }
-            Ok(())
-        })
+    pub fn add_tunnel(&self, tunnel: Tunnel) -> Result<()> {
+        self.change_tunnels(|state| state.tunnels.push(tunnel).map_err(|_| Error::NoBuffers))
     }
 
     /// Takes a tunnel away, and the routes over it.

@@ -234,10 +234,7 @@ fn tunnel_info(tun: &Tun, tunnel: &Tunnel) -> InterfaceInfo {
 
 /// Changes what is configured of an interface whose other end is a program.
 pub fn change_tunnel(index: u32, change: impl FnOnce(&mut Tunnel)) -> Result<(), Errno> {
-    let engine = engine();
-    let mut tunnel = engine.tunnel(index).ok_or(Errno::NODEV)?;
-    change(&mut tunnel);
-    engine.set_tunnel(tunnel).map_err(super::common::errno)
+    if engine().change_tunnel(index, change) { Ok(()) } else { Err(Errno::NODEV) }
 }
 
 /// Gives such an interface another MTU. EINVAL.

@@ -12,7 +12,8 @@ use coracle_hal::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use coracle_tcpip::LoopbackState;
 use core::ops::Deref;
 
-/// The engines of all namespaces but the first. One that nothing else refers to is let go of by the next poll.
+/// The engines of all namespaces but the first. One leaves with its namespace, or, if sockets outlive that, by the next poll after
+/// they are gone.
 static ENGINES: Mutex<Vec<Arc<Alone>>> = Mutex::new(Vec::new());
 /// How many they are.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -47,6 +48,22 @@ impl Attachment for Network {
         Ok(Network(engine))
     }
     fn program_ended(&self) {}
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        /// References to an engine that nothing uses: this one and the list's.
+        const UNUSED: usize = 2;
+        let gone = {
+            let mut engines = ENGINES.lock();
+            let place = engines.iter().position(|engine| Arc::ptr_eq(engine, &self.0));
+            let place = place.filter(|_| Arc::strong_count(&self.0) == UNUSED);
+            let gone = place.map(|place| engines.swap_remove(place));
+            COUNT.store(engines.len(), Ordering::Relaxed);
+            gone
+        };
+        drop(gone);
+    }
 }
 
 #[inline(never)]

@@ -15,12 +15,13 @@ use coracle_core::ipc::poll::{Events, PollSource, block_on};
 use coracle_core::lock::Mutex;
 use coracle_core::mm::user;
 use coracle_core::mm::user_buf::UserBuf;
-use coracle_core::task::namespaces::check_network_capability;
+use coracle_core::task::namespaces::{Room, check_capability_for, network_room};
 use coracle_devices::buffer::NetBuffer;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, try_arc};
 use coracle_hal::frame::{self, Watermark};
-use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use coracle_hal::sync::MutexGuard;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering::Relaxed};
 use coracle_hal::time::now_ns;
 use coracle_tcpip::{Traffic, Tunnel, TxFrame};
 use core::any::Any;
@@ -30,6 +31,8 @@ use linux_raw_sys::general::stat as Stat;
 pub const DEVICE: (u32, u32) = (10, 200);
 /// Packets that wait to be read (txqueuelen of such an interface).
 pub const QUEUE_LENGTH: u32 = 500;
+/// Bytes of packets that wait to be read from all open files of an interface: as many as the queue has of the usual length, several times.
+const WAITING_MAX: usize = 4 << 20;
 /// MTU of a new interface.
 const MTU: u16 = 1500;
 /// Bytes of the longest packet that is written.
@@ -68,9 +71,16 @@ const TUN_PKT_STRIP: u8 = 1;
 const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
 
+/// Packets that wait to be read.
+#[derive(Default)]
+struct Waiting {
+    packets: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
 /// The packets that one open file has to read.
 struct Queue {
-    packets: Mutex<VecDeque<Vec<u8>>>,
+    waiting: Mutex<Waiting>,
     source: PollSource,
     /// Something came since the readers were notified.
     is_fresh: AtomicBool,
@@ -82,7 +92,7 @@ pub struct Tun {
     pub index: u32,
     /// Name.
     pub name: Name,
-    flags: u16,
+    flags: AtomicU16,
     owner: AtomicU32,
     group: AtomicU32,
     persists: AtomicBool,
@@ -92,13 +102,19 @@ pub struct Tun {
 
 /// The interfaces of a network namespace.
 pub struct Tuns {
+    /// Held while interfaces come and go, and while files are attached to them.
+    changing: Mutex<()>,
     all: Mutex<Vec<Arc<Tun>>>,
     next_index: AtomicU32,
 }
 
 impl Default for Tuns {
     fn default() -> Self {
-        Tuns { all: Mutex::new(Vec::new()), next_index: AtomicU32::new(FIRST_INDEX) }
+        Tuns {
+            changing: Mutex::new(()),
+            all: Mutex::new(Vec::new()),
+            next_index: AtomicU32::new(FIRST_INDEX),
+        }
     }
 }
 
@@ -141,6 +157,11 @@ impl Tuns {
 
     /// Takes an interface away (`ip link del`). Files that are attached to it fail with EBADFD from then on.
     pub fn remove(&self, home: &Home, tun: &Tun) {
+        let changing = self.changing.lock();
+        self.remove_locked(home, tun, changing);
+    }
+
+    fn remove_locked(&self, home: &Home, tun: &Tun, changing: MutexGuard<'_, ()>) {
         let gone = {
             let mut all = self.all.lock();
             let place = all.iter().position(|own| own.index == tun.index);
@@ -148,6 +169,7 @@ impl Tuns {
         };
         home.remove_tunnel(tun.index);
         let queues = core::mem::take(&mut *tun.queues.lock());
+        drop(changing);
         queues.iter().for_each(|queue| queue.source.notify(Events::all()));
         drop(gone);
     }
@@ -181,21 +203,25 @@ impl Tun {
         let flow =
             packet.headers.iter().skip(ADDRESSES_AT).take(8).map(|byte| usize::from(*byte)).sum::<usize>();
         let Some(queue) = queues.get(flow % queues.len().max(1)) else { return Ok(false) };
-        let mut packets = queue.packets.lock();
-        if packets.len() >= QUEUE_LENGTH as usize || frame::is_below(Watermark::High) {
+        let mut waiting = queue.waiting.lock();
+        if waiting.packets.len() >= QUEUE_LENGTH as usize
+            || waiting.bytes + packet.len() > WAITING_MAX / queues.len()
+            || frame::is_below(Watermark::High)
+        {
             return Ok(false);
         }
         let mut bytes = Vec::new();
         bytes.make_room(packet.len())?;
         bytes.try_extend_from_slice(packet.headers)?;
         packet.payload.iter().try_for_each(|piece| bytes.try_extend_from_slice(piece.bytes()))?;
-        packets.try_push_back(bytes)?;
+        waiting.bytes += bytes.len();
+        waiting.packets.try_push_back(bytes)?;
         queue.is_fresh.store(true, Relaxed);
         Ok(true)
     }
 
-    /// EPERM unless the program may attach to an interface that exists.
-    fn check_owner(&self) -> Result<(), Errno> {
+    /// EPERM unless the program may attach to this interface of a network namespace.
+    fn check_owner(&self, net: Option<&Arc<Room>>) -> Result<(), Errno> {
         /// Index of the effective id.
         const EFFECTIVE: usize = 1;
         let (owner, group) = (self.owner.load(Relaxed), self.group.load(Relaxed));
@@ -204,7 +230,7 @@ impl Tun {
             (owner == NOBODY || owner == own.uid[EFFECTIVE])
                 && (group == NOBODY || group == own.gid[EFFECTIVE] || own.groups.contains(&group))
         });
-        if is_meant { Ok(()) } else { check_network_capability(capability::NET_ADMIN) }
+        if is_meant { Ok(()) } else { check_capability_for(net, capability::NET_ADMIN) }
     }
 }
 
@@ -212,6 +238,8 @@ impl Tun {
 pub struct TunFile {
     place: Place,
     home: Home,
+    /// The network namespace in which it was opened. `None`: the first.
+    net: Option<Arc<Room>>,
     queue: Arc<Queue>,
     tun: Mutex<Option<Arc<Tun>>>,
 }
@@ -220,11 +248,12 @@ impl TunFile {
     /// Opened at a place. ENOMEM.
     pub fn new(place: Place) -> Result<Arc<TunFile>, NoMemory> {
         let queue = Queue {
-            packets: Mutex::new(VecDeque::new()),
+            waiting: Mutex::new(Waiting::default()),
             source: PollSource::new(),
             is_fresh: AtomicBool::new(false),
         };
-        try_arc(TunFile { place, home: Home::own(), queue: try_arc(queue)?, tun: Mutex::new(None) })
+        let queue = try_arc(queue)?;
+        try_arc(TunFile { place, home: Home::own(), net: network_room(), queue, tun: Mutex::new(None) })
     }
 
     fn tuns(&self) -> &Tuns {
@@ -242,9 +271,9 @@ impl TunFile {
     }
 
     /// Takes an interface away that nothing is attached to any more, unless it is to stay.
-    fn let_go(&self, tun: &Tun) {
+    fn let_go(&self, tun: &Tun, changing: MutexGuard<'_, ()>) {
         if !tun.has_carrier() && !tun.persists.load(Relaxed) {
-            self.tuns().remove(&self.home, tun);
+            self.tuns().remove_locked(&self.home, tun, changing);
         }
     }
 
@@ -263,30 +292,33 @@ impl TunFile {
         let named = request.split(|byte| *byte == 0).next().unwrap_or_default();
         let named = core::str::from_utf8(named).map_err(|_| Errno::INVAL)?;
         let tuns = self.tuns();
+        let changing = tuns.changing.lock();
         let tun = match tuns.named(named) {
             Some(tun) => {
                 if flags & IFF_TUN_EXCL != 0 {
                     return Err(Errno::BUSY);
                 }
-                if flags & IFF_TUN == 0 || (flags ^ tun.flags) & IFF_MULTI_QUEUE != 0 {
+                if flags & IFF_TUN == 0 || (flags ^ tun.flags.load(Relaxed)) & IFF_MULTI_QUEUE != 0 {
                     return Err(Errno::INVAL);
                 }
-                tun.check_owner()?;
+                tun.check_owner(self.net.as_ref())?;
                 tun
             }
             None => {
-                check_network_capability(capability::NET_ADMIN)?;
+                check_capability_for(self.net.as_ref(), capability::NET_ADMIN)?;
                 self.add(named, flags)?
             }
         };
         {
             let mut queues = tun.queues.lock();
-            if tun.flags & IFF_MULTI_QUEUE == 0 && !queues.is_empty() {
+            if flags & IFF_MULTI_QUEUE == 0 && !queues.is_empty() {
                 return Err(Errno::BUSY);
             }
+            // As on Linux, the last one that attaches says how packets begin.
+            tun.flags.store(IFF_TUN | flags & FEATURES, Relaxed);
             if let Err(error) = queues.try_push(self.queue.clone()) {
                 drop(queues);
-                self.let_go(&tun);
+                self.let_go(&tun, changing);
                 return Err(error.into());
             }
         }
@@ -294,6 +326,7 @@ impl TunFile {
         request[..tun.name.len()].copy_from_slice(tun.name.as_bytes());
         let before = own.replace(tun);
         drop(own);
+        drop(changing);
         drop(before);
         self.queue.source.notify(Events::OUT);
         Ok(())
@@ -312,7 +345,7 @@ impl TunFile {
         let tun = try_arc(Tun {
             index,
             name,
-            flags: IFF_TUN | flags & FEATURES,
+            flags: AtomicU16::new(IFF_TUN | flags & FEATURES),
             owner: AtomicU32::new(NOBODY),
             group: AtomicU32::new(NOBODY),
             persists: AtomicBool::new(false),
@@ -320,7 +353,7 @@ impl TunFile {
             traffic: Mutex::new(Default::default()),
         })?;
         let tunnel = Tunnel { index, is_up: false, mtu: MTU, address: None };
-        self.home.set_tunnel(tunnel).map_err(|_| Errno::NFILE)?;
+        self.home.add_tunnel(tunnel).map_err(|_| Errno::NFILE)?;
         if let Err(error) = tuns.all.lock().try_push(tun.clone()) {
             self.home.remove_tunnel(index);
             return Err(error.into());
@@ -367,10 +400,13 @@ impl File for TunFile {
         if room == 0 {
             return Ok(0);
         }
-        let has_information = tun.flags & IFF_NO_PI == 0;
+        let has_information = tun.flags.load(Relaxed) & IFF_NO_PI == 0;
         let packet = block_on(&self.queue.source, nonblock, None, || {
             self.tun()?;
-            self.queue.packets.lock().pop_front().ok_or(Errno::AGAIN)
+            let mut waiting = self.queue.waiting.lock();
+            let packet = waiting.packets.pop_front().ok_or(Errno::AGAIN)?;
+            waiting.bytes -= packet.len();
+            Ok(packet)
         })?;
         let mut done = 0;
         if has_information {
@@ -389,7 +425,8 @@ impl File for TunFile {
     fn write(&self, src: &mut UserBuf, _offset: u64, _nonblock: bool) -> SysResult {
         let tun = self.tun()?;
         let len = src.remaining();
-        if tun.flags & IFF_NO_PI == 0 {
+        let has_information = tun.flags.load(Relaxed) & IFF_NO_PI == 0;
+        if has_information {
             let mut information = [0; INFORMATION_BYTES];
             if len < INFORMATION_BYTES {
                 return Err(Errno::INVAL);
@@ -404,7 +441,7 @@ impl File for TunFile {
             return Err(Errno::FAULT);
         }
         let version = packet.first().map(|first| first >> 4);
-        if tun.flags & IFF_NO_PI != 0 && !matches!(version, Some(4 | 6)) {
+        if !has_information && !matches!(version, Some(4 | 6)) {
             tun.traffic.lock()[0].drops += 1;
             return Err(Errno::INVAL);
         }
@@ -430,7 +467,7 @@ impl File for TunFile {
     fn readiness(&self) -> Events {
         let Ok(tun) = self.tun() else { return Events::ERR };
         let mut ready = Events::empty();
-        if !self.queue.packets.lock().is_empty() {
+        if !self.queue.waiting.lock().packets.is_empty() {
             ready = ready | Events::IN | Events::RDNORM;
         }
         if self.is_up(&tun) { ready | Events::OUT | Events::WRNORM } else { ready }
@@ -457,7 +494,8 @@ impl File for TunFile {
             TUNGETIFF => {
                 let persists = if tun.persists.load(Relaxed) { IFF_PERSIST } else { 0 };
                 request[..tun.name.len()].copy_from_slice(tun.name.as_bytes());
-                request[NAME_BYTES..].copy_from_slice(&(tun.flags | persists | IFF_NOFILTER).to_le_bytes());
+                request[NAME_BYTES..]
+                    .copy_from_slice(&(tun.flags.load(Relaxed) | persists | IFF_NOFILTER).to_le_bytes());
                 user::write(argument, &request)?;
             }
             TUNSETNOCSUM => {}
@@ -481,7 +519,8 @@ impl File for TunFile {
 
     fn closed(&self) {
         let Some(tun) = self.tun.lock().take().filter(|tun| self.is_attached(tun)) else { return };
+        let changing = self.tuns().changing.lock();
         tun.queues.lock().retain(|own| !Arc::ptr_eq(own, &self.queue));
-        self.let_go(&tun);
+        self.let_go(&tun, changing);
     }
 }

@@ -9,6 +9,7 @@ use crate::mm::user_buf::UserBuf;
 use crate::task::long_call;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::frame::{self, FRAME_SIZE, Watermark};
@@ -355,28 +356,50 @@ impl Pipe {
                 return if done > 0 { Ok(done) } else { Err(Errno::AGAIN) };
             };
             let within = if before > 0 { before } else { len };
-            let (piece, _) = state.ring.peek();
-            let want = piece.len().min(within).min(dst.remaining());
-            let n = dst.put_nofault(&piece[..want]);
-            done += n;
-            let is_full = n == want && dst.remaining() == 0;
-            let has_ended = before == 0 && (n == within || is_full);
-            let taken = if has_ended { within } else { n };
+            let want = within.min(dst.remaining());
+            let (first, second) = state.ring.peek();
+            let (first, second) =
+                (&first[..want.min(first.len())], &second[..want.saturating_sub(first.len())]);
+            // Both pieces with the lock held, so that a packet has one reader.
+            let mut copied = dst.put_nofault(first);
+            if copied == first.len() {
+                copied += dst.put_nofault(second);
+            }
+            if copied < want && (copied == 0 || before > 0) {
+                // A page of the program isn't there.
+                state.ring.consume(copied);
+                state.note_taken(copied);
+                drop(state);
+                done += copied;
+                match dst.resolve() {
+                    Ok(()) => continue,
+                    Err(_) if done > 0 => return Ok(done),
+                    Err(error) => return Err(error),
+                }
+            }
+            let mut rest = Vec::new();
+            if copied < want {
+                // The same, in the middle of a packet, which has one reader.
+                rest.try_extend_from_slice(&first[copied.min(first.len())..])?;
+                rest.try_extend_from_slice(&second[copied.saturating_sub(first.len())..])?;
+            }
+            let earlier = done;
+            done += copied;
+            let taken = if before == 0 { within } else { copied };
             state.ring.consume(taken);
             state.note_taken(taken);
             state.note_read();
             drop(state);
             self.writable.notify(Events::OUT);
-            if has_ended || is_full {
-                return Ok(done);
+            if before == 0 {
+                return match dst.put_all(&rest) {
+                    Ok(()) => Ok(done + rest.len()),
+                    Err(_) if earlier > 0 => Ok(earlier),
+                    Err(error) => Err(error),
+                };
             }
-            if n < want {
-                // A page of the program isn't there.
-                match dst.resolve() {
-                    Ok(()) => {}
-                    Err(_) if done > 0 => return Ok(done),
-                    Err(error) => return Err(error),
-                }
+            if dst.remaining() == 0 {
+                return Ok(done);
             }
         }
     }

@@ -196,9 +196,17 @@ pub fn own_network() -> u32 {
 
 /// EPERM unless the program has the capability for its network namespace.
 pub fn check_network_capability(number: u32) -> Result<(), Errno> {
-    let net = crate::this::with(|thread| thread.process.namespaces.lock().net.clone());
-    let owner = net.as_ref().and_then(|net| net.owner.as_ref());
-    crate::fs::access::check_capability_in(owner, number)
+    check_capability_for(network_room().as_ref(), number)
+}
+
+/// The network namespace of the program. `None`: the first.
+pub fn network_room() -> Option<Arc<Room>> {
+    crate::this::with(|thread| thread.process.namespaces.lock().net.clone())
+}
+
+/// EPERM unless the program has the capability for this network namespace.
+pub fn check_capability_for(net: Option<&Arc<Room>>, number: u32) -> Result<(), Errno> {
+    crate::fs::access::check_capability_in(net.and_then(|net| net.owner.as_ref()), number)
 }
 
 impl Process {

@@ -1,7 +1,9 @@
 // Packets in pipes (pipe(2), O_DIRECT): each write is one, of which a read takes as much as there is room for; how many fit, the bytes of
 // ordinary writes between them, what splices, and waiting writers.
 #include "t.h"
+#include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 
@@ -23,6 +25,38 @@ static int writable(int fd) {
     struct pollfd p = {fd, POLLOUT, 0};
     NEED(poll(&p, 1, 0) >= 0);
     return p.revents;
+}
+
+// Packets of many lengths, so that they lie across the end of what the pipe keeps them in: each has one reader.
+enum { PACKETS = 3000 };
+static int race[2];
+static void *reader(void *wrong) {
+    unsigned char bytes[PIPE_BUF];
+    ssize_t n;
+    while ((n = read(race[0], bytes, sizeof bytes)) > 0) {
+        int bad = 0;
+        for (ssize_t i = 0; i < n; i++)
+            bad |= bytes[i] != (n & 255);
+        *(long *)wrong += bad;
+    }
+    return NULL;
+}
+static void many_readers(void) {
+    pthread_t threads[2];
+    long wrong[2] = {0};
+    static unsigned char bytes[PIPE_BUF];
+    NEED(pipe2(race, O_DIRECT) == 0);
+    for (int i = 0; i < 2; i++)
+        NEED(pthread_create(&threads[i], NULL, reader, &wrong[i]) == 0);
+    for (int i = 0; i < PACKETS; i++) {
+        int len = 1 + i * 2654435761u % PIPE_BUF;
+        memset(bytes, len & 255, len);
+        NEED(write(race[1], bytes, len) == len);
+    }
+    close(race[1]);
+    for (int i = 0; i < 2; i++)
+        NEED(pthread_join(threads[i], NULL) == 0);
+    SHOW(wrong[0] + wrong[1]);
 }
 
 int main(void) {
@@ -97,5 +131,6 @@ int main(void) {
     int status;
     NEED(waitpid(pid, &status, 0) == pid);
     SHOW(status);
+    many_readers();
     DONE();
 }

@@ -404,11 +404,40 @@ static void by_others(void) {
     }
 }
 
+// The rights count that a program has in the network namespace in which it opened the file.
+static void elsewhere(void) {
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int own = open("/dev/net/tun", O_RDWR);
+        NEED(own >= 0 && setgid(1000) == 0 && setuid(1000) == 0);
+        if (unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0)
+            SHOW(attach(own, "vpn9", IFF_TUN | IFF_NO_PI));
+        _exit(0);
+    }
+    int status;
+    NEED(waitpid(pid, &status, 0) == pid && status == 0);
+    SHOW(if_nametoindex("vpn9"));
+}
+// What is kept takes the flags of the program that attaches last.
+static void kept(void) {
+    int fd = attached("vpn6", IFF_TUN | IFF_NO_PI);
+    NEED(ioctl(fd, TUNSETPERSIST, 1) == 0);
+    close(fd);
+    fd = attached("vpn6", IFF_TUN);
+    show_flags(fd);
+    NEED(ioctl(fd, TUNSETPERSIST, 0) == 0);
+    close(fd);
+    SHOW(flags_of("vpn6"));
+}
+
 int main(void) {
     NEED(unshare(CLONE_NEWNET) == 0);
     states();
     packets();
     two_networks();
     by_others();
+    elsewhere();
+    kept();
     DONE();
 }
