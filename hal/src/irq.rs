@@ -67,7 +67,7 @@ pub fn any_pending() -> bool {
 }
 
 /// The handler's part: source `number` has an interrupt pending. A number of no source is ignored: in unikernel mode a program can
-/// raise any by INT, and nobody would take it, so that idle CPUs would look for what it is about for ever.
+/// raise any by INT, no driver would take it, and idle CPUs would poll the devices for ever.
 pub(crate) fn mark(number: u32) {
     if number < USED.load(Ordering::Relaxed) {
         PENDING.fetch_or(1 << number, Ordering::AcqRel);

@@ -439,7 +439,7 @@ impl File for UnixSocket {
                     self.stop_awaiting(&peer);
                 }
             }
-            // Whoever waits to be accepted is told (Linux's unix_release_sock()).
+            // Connections that wait to be accepted are reset (Linux's unix_release_sock()).
             Role::Listening { queue, .. } => queue.iter().for_each(|waiting| {
                 if let Some(peer) = waiting.peer() {
                     peer.state.lock().error = Some(Errno::CONNRESET);
