@@ -15,7 +15,7 @@ use coracle_core::time::wall::Deadline;
 use coracle_fallible::try_arc_cyclic;
 use coracle_hal::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use coracle_uring::Entry;
-use linux_raw_sys::io_uring as abi;
+use linux_raw_sys::io_uring::{self as abi, io_uring_op as op};
 
 /// What a request is at. The values are those of [`Request`]'s word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,6 +133,23 @@ impl Request {
     /// Goes from one state to the next; false if it was in another.
     pub fn moves(&self, from: State, to: State) -> bool {
         self.state.compare_exchange(from as u32, to as u32, SeqCst, SeqCst).is_ok()
+    }
+
+    /// Whether it goes on after a completion (io_uring_prep_poll_multishot(3) and its kin).
+    pub fn repeats(&self) -> bool {
+        let Entry { opcode, priority, len, .. } = self.entry;
+        let is = |operation: op| opcode == operation as u8;
+        if is(op::IORING_OP_POLL_ADD) {
+            return len & abi::IORING_POLL_ADD_MULTI != 0;
+        }
+        let flag = if is(op::IORING_OP_ACCEPT) {
+            abi::IORING_ACCEPT_MULTISHOT
+        } else if is(op::IORING_OP_RECV) || is(op::IORING_OP_RECVMSG) {
+            abi::IORING_RECV_MULTISHOT
+        } else {
+            0
+        };
+        u32::from(priority) & flag != 0
     }
 
     /// Whether it is in this state.

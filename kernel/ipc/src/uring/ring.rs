@@ -495,17 +495,28 @@ impl Ring {
         }
     }
 
-    /// Cancels a request. EALREADY: it runs, and ends when it would have to wait; ENOENT: it has ended, or a device has.
+    /// Cancels a request. EALREADY: it runs, for one completion or on a worker, and ends when it would have to wait; ENOENT: it has ended, or a device has.
     pub fn cancel(&self, request: &Arc<Request>) -> Result<(), Errno> {
         if request.has_result() {
             return Err(Errno::NOENT);
         }
-        if request.moves(State::Armed, State::Done) || request.moves(State::Queued, State::Done) {
+        let ends_here =
+            || request.moves(State::Armed, State::Done) || request.moves(State::Queued, State::Done);
+        // Tried again after the mark is set: one that began to wait meanwhile may not have seen it.
+        let has_ended = ends_here() || {
+            request.set_mark(mark::CANCELLED);
+            ends_here()
+        };
+        if has_ended {
             self.finish(request, cancelled(), 0, true);
             return Ok(());
         }
-        request.set_mark(mark::CANCELLED);
-        if request.is(State::Done) { Err(Errno::NOENT) } else { Err(Errno::ALREADY) }
+        if request.is(State::Done) {
+            return Err(Errno::NOENT);
+        }
+        // One that goes on after a completion sees the mark before it waits again. On Linux the thread that has submitted it runs it, and
+        // never finds it running.
+        if request.repeats() && !request.has_mark(mark::PUNTED) { Ok(()) } else { Err(Errno::ALREADY) }
     }
 
     /// The first request that isn't complete from `key` on (what comes back with its result, and its number), of all or with
