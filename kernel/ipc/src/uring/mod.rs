@@ -9,6 +9,9 @@
 //! Locks: none of them is held over what notifies. A pool's may be held when that of what a ring has registered, or that of what a device
 //! has made of a request, is taken; no other is held over another.
 //!
+//! Whoever cancels a request that is being tried waits until it has ended or waits ([`Request::wait_while_it_runs`]), unless that may take long: it
+//! runs on a worker or at a device. Requests that cancel are never waited for so.
+//!
 //! What moves bytes between a disk and the program's pages is left to the disk: such a request runs until the disk has ended it, and where
 //! devices are looked at its completion is posted.
 //!
@@ -21,5 +24,5 @@ mod request;
 mod ring;
 
 pub use buffers::{Chosen, Group, peek};
-pub use request::{Kept, Request, State, mark};
+pub use request::{Kept, Request, State, mark, repeats};
 pub use ring::{Ring, given};

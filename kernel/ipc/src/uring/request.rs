@@ -4,7 +4,7 @@ use super::ring::Ring;
 use alloc::sync::{Arc, Weak};
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::file::OpenFile;
-use coracle_core::ipc::poll::{Events, Observer};
+use coracle_core::ipc::poll::{Events, Observer, wait_until};
 use coracle_core::lock::Mutex;
 use coracle_core::mm::user_buf::KeptPieces;
 use coracle_core::net::socket::SocketAddress;
@@ -39,7 +39,7 @@ pub mod mark {
     pub const CANCELLED: u32 = 2;
     /// Its connection is being made (connect(2), EINPROGRESS).
     pub const CONNECTING: u32 = 4;
-    /// It runs on a worker.
+    /// It runs on a worker, or a device carries it out: it may run for long.
     pub const PUNTED: u32 = 8;
     /// It waits for those before it (IOSQE_IO_DRAIN), as one of its chain asks for.
     pub const DRAINS: u32 = 32;
@@ -49,6 +49,12 @@ pub mod mark {
     pub const SILENT: u32 = 64;
     /// Its file has announced an event since it was looked at.
     pub const WOKEN: u32 = 16;
+    /// A thread waits until it no longer runs.
+    pub const AWAITED: u32 = 256;
+    /// It has ended because it was cancelled.
+    pub const HEEDED: u32 = 512;
+    /// Its completion was posted.
+    pub const ENDED: u32 = 1024;
 }
 
 /// What a request was given by its address: a vector and the header of a message that had it, or where bytes are sent.
@@ -100,6 +106,22 @@ pub struct Request {
     this: Weak<Request>,
 }
 
+/// Whether a request goes on after a completion (io_uring_prep_poll_multishot(3) and its kin).
+pub fn repeats(entry: &Entry) -> bool {
+    let is = |operation: op| entry.opcode == operation as u8;
+    if is(op::IORING_OP_POLL_ADD) {
+        return entry.len & abi::IORING_POLL_ADD_MULTI != 0;
+    }
+    let flag = if is(op::IORING_OP_ACCEPT) {
+        abi::IORING_ACCEPT_MULTISHOT
+    } else if is(op::IORING_OP_RECV) || is(op::IORING_OP_RECVMSG) {
+        abi::IORING_RECV_MULTISHOT
+    } else {
+        0
+    };
+    u32::from(entry.priority) & flag != 0
+}
+
 impl Request {
     /// Whether its completions count for time-outs that wait for a number of them: those of time-outs don't.
     pub fn counts(&self) -> bool {
@@ -135,21 +157,9 @@ impl Request {
         self.state.compare_exchange(from as u32, to as u32, SeqCst, SeqCst).is_ok()
     }
 
-    /// Whether it goes on after a completion (io_uring_prep_poll_multishot(3) and its kin).
+    /// See [`repeats`].
     pub fn repeats(&self) -> bool {
-        let Entry { opcode, priority, len, .. } = self.entry;
-        let is = |operation: op| opcode == operation as u8;
-        if is(op::IORING_OP_POLL_ADD) {
-            return len & abi::IORING_POLL_ADD_MULTI != 0;
-        }
-        let flag = if is(op::IORING_OP_ACCEPT) {
-            abi::IORING_ACCEPT_MULTISHOT
-        } else if is(op::IORING_OP_RECV) || is(op::IORING_OP_RECVMSG) {
-            abi::IORING_RECV_MULTISHOT
-        } else {
-            0
-        };
-        u32::from(priority) & flag != 0
+        repeats(&self.entry)
     }
 
     /// Whether it is in this state.
@@ -185,6 +195,23 @@ impl Request {
     /// Whether a [`mark`] is set.
     pub fn has_mark(&self, mark: u32) -> bool {
         self.marks.load(SeqCst) & mark != 0
+    }
+
+    /// It no longer runs, or may run for long from here on, which its state or [`mark::PUNTED`] says by now: wakes the threads that wait for that.
+    pub fn stops(&self) {
+        if self.take_mark(mark::AWAITED) {
+            self.ring.stopped.notify(Events::IN);
+        }
+    }
+
+    /// Waits while it runs, unless it may run for long. Hold no lock. No thread may wait for a request that itself waits for others so.
+    pub fn wait_while_it_runs(&self) {
+        wait_until(&self.ring.stopped, Events::IN, &mut || {
+            // Set before the state is looked at: one of the two sees the other.
+            self.set_mark(mark::AWAITED);
+            let is_at_work = self.is(State::Running) || self.is(State::Done);
+            self.has_mark(mark::PUNTED | mark::ENDED) || !is_at_work
+        });
     }
 
     /// Whether it waits for those before it.

@@ -105,6 +105,8 @@ pub struct Ring {
     /// A thread is submitting.
     busy: AtomicBool,
     free: PollSource,
+    /// Told of requests that no longer run, where a thread waits for that.
+    pub stopped: PollSource,
     /// What the thread waits for that looks for submissions itself (IORING_SETUP_SQPOLL).
     pub asked: PollSource,
     /// A submission wanted no completion (IOSQE_CQE_SKIP_SUCCESS): none can be a barrier from then on, as on Linux.
@@ -137,6 +139,7 @@ impl Ring {
             source: PollSource::new(),
             busy: AtomicBool::new(false),
             free: PollSource::new(),
+            stopped: PollSource::new(),
             asked: PollSource::new(),
             silent: AtomicBool::new(false),
             owed: AtomicBool::new(false),
@@ -435,6 +438,8 @@ impl Ring {
             let user_data = request.user_data.load(SeqCst);
             self.post(Completion { user_data, result, flags }, request.counts());
         }
+        request.set_mark(mark::ENDED);
+        request.stops();
     }
 
     /// A chain has ended: begins those that waited for it.
@@ -495,7 +500,7 @@ impl Ring {
         }
     }
 
-    /// Cancels a request. EALREADY: it runs, for one completion or on a worker, and ends when it would have to wait; ENOENT: it has ended, or a device has.
+    /// Cancels a request. EALREADY: it runs, and ends when it would have to wait; ENOENT: it has ended, or a device has.
     pub fn cancel(&self, request: &Arc<Request>) -> Result<(), Errno> {
         if request.has_result() {
             return Err(Errno::NOENT);

@@ -1,5 +1,5 @@
 //! Polls, and requests that end others.
-use super::operation::{named_file, poll_events};
+use super::operation::{is_brief, named_file, poll_events};
 use super::run::Outcome;
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
@@ -30,7 +30,7 @@ pub fn poll_add(request: &Arc<Request>, open: &OpenFile) -> Outcome {
         request.events.store(entry.what_flags, SeqCst);
     }
     let wanted = poll_events(request.events.load(SeqCst));
-    let repeats = entry.len & abi::IORING_POLL_ADD_MULTI != 0;
+    let repeats = request.repeats();
     if repeats && let Err(error) = request.subscribe(open, wanted) {
         return Outcome::of(Err(error));
     }
@@ -68,7 +68,7 @@ fn change_poll(request: &Arc<Request>) -> SysResult {
     let is_poll = |other: &Request| other.entry.opcode == op::IORING_OP_POLL_ADD as u8;
     let poll = request.ring.find((0, 0), Some(entry.address), &is_poll).ok_or(Errno::NOENT)?;
     if entry.len & CHANGES == 0 {
-        return request.ring.cancel(&poll).map(|()| 0);
+        return end(&poll).map(|()| 0);
     }
     if !poll.moves(State::Armed, State::Queued) {
         return Err(Errno::ALREADY);
@@ -84,6 +84,24 @@ fn change_poll(request: &Arc<Request>) -> SysResult {
     poll.moved.store(Events::empty().bits(), SeqCst);
     poll.pool.push_ready(poll.clone());
     Ok(0)
+}
+
+/// Cancels a request. One that is being tried, and does not wait there, ends or begins to wait soon, which the caller waits for. (On Linux
+/// such a request is tried under the ring's lock, and no cancellation finds it running.) EALREADY: it may run for long; ENOENT: it has ended.
+///
+/// Those that are waited for cancel none, so that no two wait for each other.
+#[inline(never)]
+pub fn end(request: &Arc<Request>) -> Result<(), Errno> {
+    loop {
+        match request.ring.cancel(request) {
+            Err(Errno::ALREADY) if is_brief(request) && !request.has_mark(mark::PUNTED) => {
+                request.wait_while_it_runs();
+            }
+            // The thread that ran it has seen that it is to end, and this is the first to hear of that.
+            Err(Errno::NOENT) if request.take_mark(mark::HEEDED) => return Ok(()),
+            result => return result,
+        }
+    }
 }
 
 /// Cancels requests (IORING_OP_ASYNC_CANCEL): one that tells of itself by a number, all on a file, or any.
@@ -177,7 +195,7 @@ fn cancel_matching(thread: &Thread, ring: &Ring, which: &Which, own: Option<u64>
     let only = by_data.then_some(which.user_data);
     while let Some(other) = ring.find(key, only, &wanted) {
         key = other.next_key();
-        last = ring.cancel(&other);
+        last = end(&other);
         cancelled += usize::from(last.is_ok());
         if !wants_all {
             return last.map(|()| 0);

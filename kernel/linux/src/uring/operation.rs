@@ -130,6 +130,16 @@ fn has_file(operation: op) -> bool {
     )
 }
 
+/// Whether an attempt does not wait, but where it is marked so (`mark::PUNTED`), and cancels no other.
+pub fn is_brief(request: &Request) -> bool {
+    match operation(&request.entry) {
+        Some(op::IORING_OP_POLL_ADD | op::IORING_OP_TIMEOUT) => true,
+        // Where a file has positions, an attempt may wait for its disk.
+        Some(operation) if has_file(operation) => request.open().is_none_or(|open| !open.seekable),
+        _ => false,
+    }
+}
+
 /// A file that an entry names by `fd`: a registered one if `fixed`.
 pub fn named_file(thread: &Thread, ring: &Ring, fd: i32, fixed: bool) -> Result<Arc<OpenFile>, Errno> {
     if !fixed {

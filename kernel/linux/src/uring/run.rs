@@ -57,8 +57,7 @@ pub fn run_queued(thread: &Arc<Thread>, request: Arc<Request>, on_worker: bool) 
 
 /// Whether it waits for its file all the time, so that it misses no event.
 fn repeats_poll(request: &Request) -> bool {
-    request.entry.opcode == op::IORING_OP_POLL_ADD as u8
-        && request.entry.len & abi::IORING_POLL_ADD_MULTI != 0
+    request.entry.opcode == op::IORING_OP_POLL_ADD as u8 && request.repeats()
 }
 
 /// Runs a request whose state is [`State::Running`].
@@ -83,14 +82,22 @@ pub fn run(thread: &Arc<Thread>, request: &Arc<Request>, on_worker: bool) {
     let mut tries = 0;
     loop {
         if request.has_mark(mark::CANCELLED) {
+            request.set_mark(mark::HEEDED);
             return ring.finish(request, number(Err(Errno::CANCELED)), 0, true);
         }
         // Where its file says that it is ready, and it isn't, it waits in the call itself.
         let may_wait = on_worker && (request.has_mark(mark::MAY_WAIT) || tries >= TRIES);
         tries += 1;
+        if may_wait {
+            request.set_mark(mark::PUNTED);
+            request.stops();
+        }
         let is_ours = match operation::attempt(thread, request, may_wait) {
             Outcome::Done(result, flags, failed) => return ring.finish(request, result, flags, failed),
-            Outcome::AtDevice => return,
+            Outcome::AtDevice => {
+                request.set_mark(mark::PUNTED);
+                return request.stops();
+            }
             Outcome::Wait(_) if tries >= TRIES && !on_worker => return punt(thread, request),
             Outcome::Wait(events) => arm(thread, request, Some(events), true),
             Outcome::WaitEdge(events) => arm(thread, request, Some(events), false),
@@ -104,7 +111,7 @@ pub fn run(thread: &Arc<Thread>, request: &Arc<Request>, on_worker: bool) {
             }
         };
         if !is_ours {
-            return;
+            return request.stops();
         }
         long_call::pause();
     }
@@ -152,6 +159,7 @@ fn punt(thread: &Arc<Thread>, request: &Arc<Request>) {
     request.set_mark(mark::PUNTED);
     let ready = worker::ensure(thread);
     request.moves(State::Running, State::Queued);
+    request.stops();
     if let Err(error) = ready {
         if request.moves(State::Queued, State::Running) {
             request.ring.finish(request, number(Err(error)), 0, true);

@@ -1,4 +1,5 @@
 //! Time-outs: by themselves, and of other requests.
+use super::cancel::end;
 use super::run::{Outcome, number};
 use alloc::sync::Arc;
 use coracle_core::errno::{Errno, SysResult};
@@ -99,7 +100,7 @@ fn change(request: &Arc<Request>) -> SysResult {
     let is_it = |other: &Request| other.entry.opcode == kind && other.number != request.number;
     let timeout = request.ring.find((0, 0), Some(entry.address), &is_it).ok_or(Errno::NOENT)?;
     let Some((deadline, _)) = deadline else {
-        return request.ring.cancel(&timeout).map(|()| 0);
+        return end(&timeout).map(|()| 0);
     };
     if !timeout.is(State::Armed) {
         return Err(Errno::ALREADY);
@@ -141,7 +142,7 @@ pub fn limit_expired(request: &Arc<Request>) -> Outcome {
         None => Outcome::of(Err(Errno::NOENT)),
         // To have expired is no failure.
         Some(limited) => {
-            let error = request.ring.cancel(&limited).err().unwrap_or(Errno::TIME);
+            let error = end(&limited).err().unwrap_or(Errno::TIME);
             Outcome::Done(number(Err(error)), 0, false)
         }
     }

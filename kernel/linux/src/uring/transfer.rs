@@ -17,7 +17,7 @@ use coracle_core::net::socket::SocketAddress;
 use coracle_core::task::thread::Thread;
 use coracle_fallible::{try_arc, try_box};
 use coracle_hal::sync::atomic::Ordering::SeqCst;
-use coracle_ipc::uring::{Kept, Request, given, mark};
+use coracle_ipc::uring::{Kept, Request, given, mark, repeats};
 use coracle_uring::{Completion, Entry};
 use linux_raw_sys::general as g;
 use linux_raw_sys::io_uring::{self as abi, io_uring_op as op};
@@ -260,10 +260,11 @@ pub fn send_or_receive(
     const KNOWN: u16 = (abi::IORING_RECVSEND_POLL_FIRST | abi::IORING_RECV_MULTISHOT) as u16;
     let sends = !matches!(operation, op::IORING_OP_RECV | op::IORING_OP_RECVMSG);
     let is_fixed = tells_of_buffer(operation) && has(entry, abi::IORING_RECVSEND_FIXED_BUF);
-    let repeats = has(entry, abi::IORING_RECV_MULTISHOT);
+    let repeats = request.repeats();
     let selects = entry.flags & given::BUFFER_SELECT != 0;
     if !tells_of_buffer(operation) && entry.priority & !KNOWN != 0
-        || repeats && (sends || !selects || entry.what_flags & n::MSG_WAITALL != 0)
+        || sends && has(entry, abi::IORING_RECV_MULTISHOT)
+        || repeats && (!selects || entry.what_flags & n::MSG_WAITALL != 0)
     {
         return Outcome::of(Err(Errno::INVAL));
     }
@@ -416,7 +417,7 @@ pub fn send_zero_copy(
 
 /// Whether an entry may accept connections. EINVAL.
 pub fn check_accept(entry: &Entry) -> Result<(), Errno> {
-    let repeats = entry.priority & abi::IORING_ACCEPT_MULTISHOT as u16 != 0;
+    let repeats = repeats(entry);
     let is_placed = entry.file_index != 0;
     let is_wrong = entry.priority & !(abi::IORING_ACCEPT_MULTISHOT as u16) != 0
         || entry.len != 0
@@ -429,7 +430,7 @@ pub fn check_accept(entry: &Entry) -> Result<(), Errno> {
 /// Accepts a connection, or all that come.
 pub fn accept(call: &Call, request: &Arc<Request>, open: &OpenFile, may_wait: bool) -> Outcome {
     let entry = &request.entry;
-    let repeats = entry.priority & abi::IORING_ACCEPT_MULTISHOT as u16 != 0;
+    let repeats = request.repeats();
     let name = (entry.address as usize, entry.offset as usize);
     loop {
         let accepted = socket::accept_from(call, open, name, entry.what_flags, !may_wait)
