@@ -5,7 +5,7 @@
 #define USER 1000
 #define OTHER 1001
 
-static int hold[2];
+static int hold[2], ready[2];
 
 // A process of that user, which ends when the pipe's other end is closed.
 static pid_t start(int real, int saved) {
@@ -16,9 +16,12 @@ static pid_t start(int real, int saved) {
         signal(SIGUSR1, SIG_IGN);
         if (setresuid(real, real, saved))
             _exit(9);
+        if (write(ready[1], "", 1) != 1)
+            _exit(8);
         _exit(read(hold[0], &byte, 1) == 0 ? 0 : 1);
     }
-    NEED(pid > 0);
+    char byte;
+    NEED(pid > 0 && read(ready[0], &byte, 1) == 1);
     return pid;
 }
 static void look(const char *who, pid_t pid) {
@@ -36,10 +39,8 @@ static void look(const char *who, pid_t pid) {
 }
 
 int main(void) {
-    NEED(!pipe(hold));
+    NEED(!pipe(hold) && !pipe(ready));
     pid_t of_root = start(0, 0), of_user = start(USER, USER), of_other = start(OTHER, OTHER);
-    struct timespec moment = {0, 200000000}; // They change their ids meanwhile.
-    nanosleep(&moment, NULL);
     look("root to root's", of_root);
     look("root to user's", of_user);
     CHECK(!setresuid(USER, OTHER, 0));
