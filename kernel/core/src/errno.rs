@@ -59,6 +59,8 @@ impl Errno {
 
     /// The call was interrupted by a signal and may be started again (SA_RESTART); never seen by the program.
     pub const RESTARTSYS: Errno = Errno::new(512);
+    /// Interrupted; started again, whether a handler ran or not (Linux's ERESTARTNOINTR).
+    pub const RESTARTNOINTR: Errno = Errno::new(513);
     /// Interrupted; not started again if a handler ran, started again if none did (Linux's ERESTARTNOHAND).
     pub const RESTARTNOHAND: Errno = Errno::new(514);
 }

@@ -8,7 +8,8 @@ use coracle_core::task::pid_space;
 use coracle_core::task::process::{self, Process};
 use coracle_core::task::sched::{self, Wake};
 use coracle_core::task::signal::{
-    self, Action, IGNORE, MAX_SIGNAL, Returned, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, UNBLOCKABLE, bit,
+    self, Action, IGNORE, MAX_SIGNAL, Returned, SI_TKILL, SI_USER, SIGINFO_LEN, SigInfo, Taken, UNBLOCKABLE,
+    bit,
 };
 use coracle_core::task::thread::Work;
 use coracle_core::time::posix_clock;
@@ -61,6 +62,9 @@ pub fn rt_sigaction(call: &Call) -> SysResult {
         }
         old
     };
+    if new.is_some() && old.handler <= IGNORE && !process.signals.lock().ignores(signal) {
+        process.timers.unignored(process, signal);
+    }
     if call.usize(2) != 0 {
         user::write_words(call.usize(2), &[old.handler as u64, old.flags, old.restorer as u64, old.mask])?;
     }
@@ -125,11 +129,14 @@ pub fn rt_sigtimedwait(call: &Call) -> SysResult {
     let set = user::read_u64(call.usize(0))? & !UNBLOCKABLE;
     let deadline = posix_clock::read_relative_deadline(call.usize(2))?;
     let take = || {
-        let mut shared = call.thread().process.signals.lock();
-        let mut own = call.thread().signals.lock();
-        let found = signal::take(call.thread(), &mut shared, &mut own, set);
-        own.waiting = if found.is_some() { 0 } else { set };
-        found
+        let taken = {
+            let mut shared = call.thread().process.signals.lock();
+            let mut own = call.thread().signals.lock();
+            let taken = signal::take(call.thread(), &mut shared, &mut own, set);
+            own.waiting = if taken.is_some() { 0 } else { set };
+            taken
+        };
+        taken.map(Taken::info)
     };
     let outcome = loop {
         if let Some(info) = take() {

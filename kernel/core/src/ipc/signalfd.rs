@@ -4,7 +4,7 @@ use crate::errno::{Errno, SysResult};
 use crate::fs::file::{File, OpenFile};
 use crate::mm::user_buf::UserBuf;
 use crate::task::process::Process;
-use crate::task::signal::{self, SigInfo};
+use crate::task::signal::{self, SigInfo, Taken};
 use crate::task::thread::Thread;
 use alloc::sync::Arc;
 use coracle_fallible::{NoMemory, Text, try_arc};
@@ -40,9 +40,12 @@ pub fn open(thread: &Arc<Thread>, fd: i32, mask: u64, flags: u32) -> SysResult {
 impl SignalFd {
     fn take(&self, thread: &Thread) -> Option<SigInfo> {
         let mask = self.mask.load(Relaxed);
-        let mut shared = thread.process.signals.lock();
-        let mut own = thread.signals.lock();
-        signal::take(thread, &mut shared, &mut own, mask)
+        let taken = {
+            let mut shared = thread.process.signals.lock();
+            let mut own = thread.signals.lock();
+            signal::take(thread, &mut shared, &mut own, mask)
+        };
+        taken.map(Taken::info)
     }
 }
 

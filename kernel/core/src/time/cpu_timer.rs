@@ -65,6 +65,16 @@ impl CpuTimer {
         self.timer.cancel();
     }
 
+    /// True if it has gone off and waits for [`Self::restart`].
+    pub fn has_expired(&self) -> bool {
+        self.expired
+    }
+
+    /// Its period; 0: it expires once.
+    pub fn interval_ns(&self) -> u64 {
+        self.interval_ns
+    }
+
     /// Nanoseconds left (0: disarmed), and the interval. `due`: what is left of one that is due, but has not gone off yet.
     pub fn remaining(&self, now: Reading, due: u64) -> (u64, u64) {
         let left = match self.next_ns {
@@ -92,10 +102,11 @@ impl CpuTimer {
         true
     }
 
-    /// The program has taken the expiry: returns how many there were until it was noticed, and sets the next one. 0 if it
-    /// hasn't gone off.
-    pub fn restart(&mut self, owner: &Weak<impl Timed + 'static>) -> u64 {
+    /// The program has taken the expiry: returns how many there were until `now` (none: until it was noticed), and sets the next one.
+    /// 0 if it hasn't gone off.
+    pub fn restart(&mut self, now: Option<Reading>, owner: &Weak<impl Timed + 'static>) -> u64 {
         let Some(expired_ns) = self.next_ns.filter(|_| core::mem::take(&mut self.expired)) else { return 0 };
+        self.seen = now.unwrap_or(self.seen);
         let since_ns = self.seen.used_ns.saturating_sub(expired_ns);
         let Some(missed) = since_ns.checked_div(self.interval_ns) else {
             self.next_ns = None;

@@ -68,6 +68,11 @@ impl IntervalTimer {
         self.timer.cancel();
     }
 
+    /// Its period; 0: it expires once.
+    pub fn interval_ns(&self) -> u64 {
+        self.interval_ns
+    }
+
     /// For the owner's [`Timed::clock_was_set`].
     pub fn clock_was_set(&mut self, owner: &Weak<impl Timed + 'static>, announce: bool) {
         if let Some(next @ Deadline::Wall(_)) = self.next

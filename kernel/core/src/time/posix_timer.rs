@@ -1,7 +1,8 @@
 //! Timers that send signals: setitimer(2), alarm(2), timer_create(2).
 //!
 //! At most one signal of a timer is pending at a time. A periodic timer continues when its signal is delivered; the expiries
-//! that it missed until then are its overrun (timer_getoverrun(2)).
+//! that it missed until then are its overrun (timer_getoverrun(2)). While its signal is ignored it rests: when there is a handler
+//! again, the signal is sent with all that was missed (Linux's `posixtimer_sig_unignore`).
 use super::clock::{self, SECOND_NS};
 use super::cpu_timer::{CpuTimer, Reading};
 use super::interval::IntervalTimer;
@@ -22,7 +23,7 @@ use linux_raw_sys::general as abi;
 /// How long a periodic timer rests at least after its signal was delivered: a program whose handler takes longer than the
 /// period makes headway all the same. Expiries in this time are counted as overruns.
 const REST_NS: u64 = 50_000;
-/// The same if the signal is ignored, so that the timer costs little: a tick of Linux at CONFIG_HZ=250.
+/// The same for a timer of setitimer(2) whose signal is ignored, so that it costs little: a tick of Linux at CONFIG_HZ=250.
 const IGNORED_REST_NS: u64 = 4_000_000;
 
 impl Reading {
@@ -105,7 +106,7 @@ pub struct PosixTimer {
     notify: Notify,
     state: Mutex<State>,
     /// The place of its signal among those that may wait; the timers of setitimer(2) have none of their own.
-    _charge: Option<Charge>,
+    charge: Option<Charge>,
 }
 
 /// The timer itself, by the kind of its clock.
@@ -116,10 +117,10 @@ enum Interval {
 
 struct State {
     interval: Interval,
-    /// Its signal waits.
-    queued: bool,
-    /// Times that it went off, set anew, while its signal still waited.
-    merged: u64,
+    /// How often it was set or deleted: a signal that was sent before is not delivered.
+    generation: u32,
+    /// Its signal was ignored, and is sent when it no longer is.
+    ignored: bool,
     /// Of the last signal that was delivered.
     overrun: u64,
 }
@@ -143,8 +144,8 @@ impl PosixTimer {
             id,
             clock,
             notify,
-            state: Mutex::new(State { interval, queued: false, merged: 0, overrun: 0 }),
-            _charge: charge,
+            state: Mutex::new(State { interval, generation: 0, ignored: false, overrun: 0 }),
+            charge,
         })?)
     }
 
@@ -157,17 +158,29 @@ impl PosixTimer {
         Reading::of(self.clock, &process).map(Some).ok_or(Errno::INVAL)
     }
 
-    /// Sets it to go off at `first`. Returns what was left, and the interval. ENOMEM for a time of the real-time clock, EINVAL for the
-    /// CPU time of what has ended.
+    /// Sets it to go off at `first`, and takes back a signal of timer_create(2) that still waits. Returns what was left, and the interval.
+    /// ENOMEM for a time of the real-time clock, EINVAL for the CPU time of what has ended. Hold no lock.
     pub fn set(&self, first: First, interval_ns: u64) -> Result<(u64, u64), Errno> {
+        let mut had_expired = false;
+        let old = self.set_only(first, interval_ns, &mut had_expired)?;
+        if let (true, Some(process), Some(this)) = (had_expired, self.process.upgrade(), self.this.upgrade())
+        {
+            signal::discard_of_timer(&process, &this);
+        }
+        Ok(old)
+    }
+
+    fn set_only(&self, first: First, interval_ns: u64, had_expired: &mut bool) -> Result<(u64, u64), Errno> {
         let reading = self.read_cpu()?;
         let mut state = self.state.lock();
         state.overrun = 0;
-        state.merged = 0;
+        state.ignored = false;
+        state.generation = state.generation.wrapping_add(1);
         let announce = self.notify != Notify::Nothing;
         // A disarmed timer has no interval, other than those of CPU time of setitimer(2) (Linux's `set_cpu_itimer`).
         let keeps_interval = self.clock.is_cpu() && matches!(self.notify, Notify::Interval { .. });
         let interval_ns = if first == First::Never && !keeps_interval { 0 } else { interval_ns };
+        *had_expired = self.charge.is_some() && state.has_expired();
         match (&mut state.interval, reading) {
             (Interval::Cpu(timer), Some(now)) => {
                 let first = match first {
@@ -200,7 +213,10 @@ impl PosixTimer {
 
     /// It is not wanted any more.
     fn disarm(&self) {
-        match &mut self.state.lock().interval {
+        let mut state = self.state.lock();
+        state.generation = state.generation.wrapping_add(1);
+        state.ignored = false;
+        match &mut state.interval {
             Interval::Real(timer) => timer.disarm(),
             Interval::Cpu(timer) => timer.disarm(),
         }
@@ -221,26 +237,69 @@ impl PosixTimer {
         self.state.lock().overrun()
     }
 
-    /// Its signal is delivered now: sets the next expiry; returns the overrun.
-    fn delivered(&self) -> i32 {
+    /// Its signal of `generation` is delivered: sets the next expiry; returns the overrun. Its clock shows `now`, if that is CPU time
+    /// and the caller, that holds no lock then, has looked.
+    fn delivered(&self, generation: u32, now: Option<Reading>) -> i32 {
         let mut state = self.state.lock();
-        state.queued = false;
-        let times = self.restart(&mut state, REST_NS);
-        state.overrun = times.saturating_sub(1) + core::mem::take(&mut state.merged);
+        if state.generation == generation {
+            state.overrun = self.restart(&mut state, REST_NS, now).saturating_sub(1);
+        }
         state.overrun()
     }
 
-    /// Its signal won't be delivered: the timer continues, slowly.
-    fn ignored(&self) {
-        let mut state = self.state.lock();
-        state.queued = false;
-        self.restart(&mut state, IGNORED_REST_NS);
+    /// The signal of a timer of setitimer(2) is delivered, or won't be: the timer continues.
+    fn passed_on(&self, rest_ns: u64) {
+        self.restart(&mut self.state.lock(), rest_ns, None);
     }
 
-    fn restart(&self, state: &mut State, rest_ns: u64) -> u64 {
+    /// Its signal of `generation` won't be delivered: a periodic timer rests until it would be.
+    fn ignored(&self, generation: u32) {
+        let mut state = self.state.lock();
+        if state.generation != generation {
+            return;
+        }
+        if state.interval_ns() == 0 {
+            self.restart(&mut state, 0, None);
+        } else {
+            state.ignored = true;
+        }
+    }
+
+    fn restart(&self, state: &mut State, rest_ns: u64, now: Option<Reading>) -> u64 {
         match &mut state.interval {
             Interval::Real(timer) => timer.restart(clock::monotonic_ns(), rest_ns, &self.this),
-            Interval::Cpu(timer) => timer.restart(&self.this),
+            Interval::Cpu(timer) => timer.restart(now, &self.this),
+        }
+    }
+
+    /// Sends its signal, of `generation`, to `process` or a thread of it.
+    fn send(&self, process: &Arc<Process>, generation: u32) {
+        let Some(this) = self.this.upgrade() else { return };
+        let (signal, value, thread) = match self.notify {
+            Notify::Process { signal, value } => (signal, value, None),
+            Notify::Thread { signal, value, tid } => match process::thread_by_tid(tid) {
+                Some(thread) => (signal, value, Some(thread)),
+                // As on Linux, the timer rests until it is set anew.
+                None => return,
+            },
+            _ => return,
+        };
+        let info = SigInfo::timer(signal, self.id, value);
+        signal::send_timer(process, thread.as_ref(), info, TimerSignal(Some(this), generation));
+    }
+
+    /// `signal` is no longer ignored by `process`.
+    fn unignored(&self, process: &Arc<Process>, signal: u32) {
+        match self.notify {
+            Notify::Process { signal: own, .. } | Notify::Thread { signal: own, .. } if own == signal => {}
+            _ => return,
+        }
+        let (was_ignored, generation) = {
+            let mut state = self.state.lock();
+            (core::mem::take(&mut state.ignored), state.generation)
+        };
+        if was_ignored {
+            self.send(process, generation);
         }
     }
 
@@ -262,26 +321,44 @@ impl State {
     fn overrun(&self) -> i32 {
         self.overrun.min(i32::MAX as u64) as i32
     }
+
+    fn has_expired(&self) -> bool {
+        match &self.interval {
+            Interval::Real(timer) => timer.has_expired(),
+            Interval::Cpu(timer) => timer.has_expired(),
+        }
+    }
+
+    fn interval_ns(&self) -> u64 {
+        match &self.interval {
+            Interval::Real(timer) => timer.interval_ns(),
+            Interval::Cpu(timer) => timer.interval_ns(),
+        }
+    }
 }
 
-/// The signal of a timer among those that wait.
-pub struct TimerSignal(Option<Arc<PosixTimer>>);
+/// The signal of a timer among those that wait, and the timer's generation when it was sent.
+pub struct TimerSignal(Option<Arc<PosixTimer>>, u32);
 
 impl TimerSignal {
+    /// Whether its timer was set or deleted since it was sent.
+    pub fn is_stale(&self) -> bool {
+        self.0.as_ref().is_some_and(|timer| timer.state.lock().generation != self.1)
+    }
     /// Whether `timer` sent it.
     pub fn is_of(&self, timer: &Arc<PosixTimer>) -> bool {
         self.0.as_ref().is_some_and(|sender| Arc::ptr_eq(sender, timer))
     }
-    /// It is delivered: the timer continues. Returns the overrun.
+    /// It is delivered: the timer continues. Returns the overrun. Hold no lock.
     pub fn delivered(mut self) -> i32 {
-        self.0.take().map_or(0, |timer| timer.delivered())
+        self.0.take().map_or(0, |timer| timer.delivered(self.1, timer.read_cpu().ok().flatten()))
     }
 }
 
 impl Drop for TimerSignal {
     fn drop(&mut self) {
         if let Some(timer) = self.0.take() {
-            timer.ignored();
+            timer.ignored(self.1);
         }
     }
 }
@@ -295,9 +372,9 @@ impl Timed for PosixTimer {
     }
 
     fn expired(&self, now_ns: u64) {
-        let (Some(process), Some(this)) = (self.process.upgrade(), self.this.upgrade()) else { return };
+        let Some(process) = self.process.upgrade() else { return };
         let reading = self.read_cpu().ok().flatten();
-        {
+        let generation = {
             let mut state = self.state.lock();
             let expires = match (&mut state.interval, reading) {
                 (Interval::Real(timer), _) => timer.expire(now_ns),
@@ -307,33 +384,18 @@ impl Timed for PosixTimer {
             if !expires {
                 return;
             }
-            if state.queued {
-                state.merged += 1;
-                return;
-            }
-            state.queued = matches!(self.notify, Notify::Process { .. } | Notify::Thread { .. });
-        }
+            state.generation
+        };
         match self.notify {
             Notify::Nothing => {}
             Notify::CpuLimit => self.limit_reached(&process, reading.map_or(0, |now| now.used_ns)),
             // The delivery of any such signal restarts the timer: `ProcessTimers::signal_taken`.
             Notify::Interval { signal } => {
                 if signal::send_to_process(&process, SigInfo::kernel(signal)) == Sent::Ignored {
-                    self.ignored();
+                    self.passed_on(IGNORED_REST_NS);
                 }
             }
-            Notify::Process { signal, value } => {
-                let info = SigInfo::timer(signal, self.id, value);
-                signal::send_timer(&process, None, info, TimerSignal(Some(this)));
-            }
-            Notify::Thread { signal, value, tid } => match process::thread_by_tid(tid) {
-                Some(thread) => {
-                    let info = SigInfo::timer(signal, self.id, value);
-                    signal::send_timer(&process, Some(&thread), info, TimerSignal(Some(this)));
-                }
-                // As on Linux, the timer rests until it is set anew.
-                None => self.state.lock().queued = false,
-            },
+            Notify::Process { .. } | Notify::Thread { .. } => self.send(&process, generation),
         }
     }
 }
@@ -429,10 +491,8 @@ impl ProcessTimers {
         timer.set(first, 0).map(|_| ())
     }
 
-    /// Looks at those that rest while all threads of the process sleep.
-    #[inline(never)]
-    pub fn look_at_cpu_timers(&self) {
-        let now_ns = clock::monotonic_ns();
+    /// Calls `f` for each timer of timer_create(2), without a lock.
+    fn for_each_created(&self, f: &mut dyn FnMut(&PosixTimer)) {
         let mut last = None;
         loop {
             let timers = self.0.lock();
@@ -443,10 +503,24 @@ impl ProcessTimers {
             let Some((id, timer)) = next.map(|(id, timer)| (*id, timer.clone())) else { break };
             drop(timers);
             last = Some(id);
+            f(&timer);
+        }
+    }
+
+    /// `process`, whose timers these are, ignores `signal` no longer (sigaction(2)). Hold no lock.
+    pub fn unignored(&self, process: &Arc<Process>, signal: u32) {
+        self.for_each_created(&mut |timer| timer.unignored(process, signal));
+    }
+
+    /// Looks at those that rest while all threads of the process sleep.
+    #[inline(never)]
+    pub fn look_at_cpu_timers(&self) {
+        let now_ns = clock::monotonic_ns();
+        self.for_each_created(&mut |timer| {
             if timer.clock.is_cpu() {
                 timer.expired(now_ns);
             }
-        }
+        });
         for which in abi::ITIMER_VIRTUAL as usize..=CPU_LIMIT {
             let timer = self.0.lock().intervals[which].clone();
             if let Some(timer) = timer {
@@ -465,7 +539,7 @@ impl ProcessTimers {
         };
         let timer = self.0.lock().intervals[which as usize].clone();
         if let Some(timer) = timer {
-            timer.delivered();
+            timer.passed_on(REST_NS);
         }
     }
 

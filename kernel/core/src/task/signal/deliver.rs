@@ -83,15 +83,16 @@ fn next(thread: &Arc<Thread>) -> Option<(SigInfo, Action)> {
     let mut shared = thread.process.signals.lock();
     let mut own = thread.signals.lock();
     let allowed = !own.mask;
-    let Some(info) = super::send::take(thread, &mut shared, &mut own, allowed) else {
+    let Some(taken) = super::send::take(thread, &mut shared, &mut own, allowed) else {
         thread.work().clear(Work::SIGNAL);
         return None;
     };
-    let action = shared.action(info.signal);
+    let action = shared.action(taken.0.signal);
     if action.handler > IGNORE && action.flags & u64::from(abi::SA_RESETHAND) != 0 {
-        shared.set_action(info.signal, Action { handler: DEFAULT, ..action });
+        shared.set_action(taken.0.signal, Action { handler: DEFAULT, ..action });
     }
-    Some((info, action))
+    drop((own, shared));
+    Some((taken.info(), action))
 }
 
 /// Decides how an interrupted call goes on (signal(7), "Interruption of system calls"): `handler` are the flags of the
@@ -104,6 +105,7 @@ fn restart(context: &mut UserContext, handler: Option<u64>) {
         _ if result >= 0 || !registers::is_in_call(context) => return,
         (Errno::RESTARTSYS, Some(flags)) => flags & u64::from(abi::SA_RESTART) != 0,
         (Errno::RESTARTNOHAND, Some(_)) => false,
+        (Errno::RESTARTNOINTR, _) => true,
         (Errno::RESTARTSYS | Errno::RESTARTNOHAND, None) => true,
         _ => return,
     };

@@ -16,4 +16,4 @@ pub use send::{
     Sent, discard_of_timer, force, raise, retarget, send_timer, send_to_group, send_to_process,
     send_to_thread, take,
 };
-pub use state::{Action, DEFAULT, IGNORE, ProcessSignals, ThreadSignals};
+pub use state::{Action, DEFAULT, IGNORE, ProcessSignals, Taken, ThreadSignals};

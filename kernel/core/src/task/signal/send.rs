@@ -1,7 +1,7 @@
 //! Sending signals, and taking those that wait.
 use super::charge::Charge;
 use super::info::{FIRST_REALTIME, MAX_SIGNAL, SI_USER, SigInfo, bit};
-use super::state::{DEFAULT, DefaultAction, ProcessSignals, Slot, ThreadSignals, default_action};
+use super::state::{DEFAULT, DefaultAction, ProcessSignals, Slot, Taken, ThreadSignals, default_action};
 use crate::errno::Errno;
 use crate::ipc::poll::Events;
 use crate::task::exit;
@@ -48,8 +48,8 @@ pub fn send_timer(process: &Arc<Process>, target: Option<&Arc<Thread>>, info: Si
     send(process, target, info, Some(Slot::Timer(timer)));
 }
 
-/// Forgets the signal of a timer of `process` that is no more, if it waits (Linux's `posix_timer_cleanup_ignored` and
-/// `posixtimer_deliver_signal`; timer_delete(2) leaves it open).
+/// Forgets the signal that a timer of `process` sent before it was set anew or deleted, if it waits (Linux's `posix_timer_cleanup_ignored`
+/// and `posixtimer_deliver_signal`; timer_delete(2) leaves it open).
 pub fn discard_of_timer(process: &Process, timer: &Arc<PosixTimer>) {
     let threads = process.threads.lock();
     process.signals.lock().pending.discard_timers(Some(timer));
@@ -186,11 +186,11 @@ pub fn take(
     shared: &mut ProcessSignals,
     own: &mut ThreadSignals,
     allowed: u64,
-) -> Option<SigInfo> {
+) -> Option<Taken> {
     own.pending.take(allowed).or_else(|| {
-        let info = shared.pending.take(allowed)?;
-        thread.process.timers.signal_taken(info.signal);
-        Some(info)
+        let taken = shared.pending.take(allowed)?;
+        thread.process.timers.signal_taken(taken.0.signal);
+        Some(taken)
     })
 }
 

@@ -86,6 +86,19 @@ pub enum Slot {
     Timer(TimerSignal),
 }
 
+/// A signal that waits no longer, and the timer that sent it.
+pub struct Taken(pub(super) SigInfo, Option<TimerSignal>);
+
+impl Taken {
+    /// What is told about it; its timer continues. Hold no lock.
+    pub fn info(self) -> SigInfo {
+        match self.1 {
+            Some(timer) => self.0.with_overrun(timer.delivered()),
+            None => self.0,
+        }
+    }
+}
+
 impl Pending {
     /// Those that wait.
     pub fn set(&self) -> u64 {
@@ -108,7 +121,15 @@ impl Pending {
         }
     }
     /// Takes the next one of `allowed`: an instruction's fault first, then the lowest number, the oldest of it.
-    pub fn take(&mut self, allowed: u64) -> Option<SigInfo> {
+    pub fn take(&mut self, allowed: u64) -> Option<Taken> {
+        loop {
+            let taken = self.take_any(allowed)?;
+            if !taken.1.as_ref().is_some_and(TimerSignal::is_stale) {
+                return Some(taken);
+            }
+        }
+    }
+    fn take_any(&mut self, allowed: u64) -> Option<Taken> {
         let ready = self.set & allowed;
         if ready == 0 {
             return None;
@@ -122,15 +143,15 @@ impl Pending {
         else {
             // As Linux tells it: as if sent by kill(2), by no process.
             self.set &= !bit(lowest);
-            return Some(SigInfo::user(lowest, SI_USER, 0, 0));
+            return Some(Taken(SigInfo::user(lowest, SI_USER, 0, 0), None));
         };
         let Waiting { info, slot } = self.queue.remove(index)?;
         if !self.queue.iter().any(|other| other.info.signal == info.signal) {
             self.set &= !bit(info.signal);
         }
         Some(match slot {
-            Slot::Charged(_) => info,
-            Slot::Timer(timer) => info.with_overrun(timer.delivered()),
+            Slot::Charged(_) => Taken(info, None),
+            Slot::Timer(timer) => Taken(info, Some(timer)),
         })
     }
     /// Forgets those of `which`.
@@ -138,13 +159,13 @@ impl Pending {
         self.set &= !which;
         self.queue.retain(|waiting| which & bit(waiting.info.signal) == 0);
     }
-    /// Forgets those of timers: of one, or of all (exec(2)).
+    /// Forgets those of timers: the stale ones of one, or of all (exec(2)).
     #[inline(never)]
     pub fn discard_timers(&mut self, of: Option<&Arc<PosixTimer>>) {
         let mut of_timers = 0;
         self.queue.retain(|waiting| {
             let keep =
-                !matches!(&waiting.slot, Slot::Timer(signal) if of.is_none_or(|timer| signal.is_of(timer)));
+                !matches!(&waiting.slot, Slot::Timer(signal) if of.is_none_or(|timer| signal.is_of(timer) && signal.is_stale()));
             of_timers |= if keep { 0 } else { bit(waiting.info.signal) };
             keep
         });
