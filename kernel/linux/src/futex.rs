@@ -14,13 +14,18 @@ use linux_raw_sys::general as abi;
 /// sizeof(struct robust_list_head).
 const ROBUST_LIST_HEAD_LEN: usize = 24;
 
-/// futex(2). Moving waiters to a lock with priority inheritance, which C libraries no longer do, gives ENOSYS.
+/// futex(2).
 pub fn futex(call: &Call) -> SysResult {
     let (addr, operation, value) = (call.usize(0), call.u32(1), call.u32(2));
     let command = operation & !(abi::FUTEX_PRIVATE_FLAG | abi::FUTEX_CLOCK_REALTIME);
     let private = operation & abi::FUTEX_PRIVATE_FLAG != 0;
     let realtime = operation & abi::FUTEX_CLOCK_REALTIME != 0;
-    if realtime && !matches!(command, abi::FUTEX_WAIT | abi::FUTEX_WAIT_BITSET | abi::FUTEX_LOCK_PI2) {
+    if realtime
+        && !matches!(
+            command,
+            abi::FUTEX_WAIT | abi::FUTEX_WAIT_BITSET | abi::FUTEX_LOCK_PI2 | abi::FUTEX_WAIT_REQUEUE_PI
+        )
+    {
         return Err(Errno::NOSYS);
     }
     // A count of less than one wakes one thread all the same.
@@ -35,8 +40,7 @@ pub fn futex(call: &Call) -> SysResult {
                     let time = posix_clock::read_timespec(at)?;
                     Some(match (command, realtime) {
                         (abi::FUTEX_WAIT, _) => Deadline::Boot(clock::monotonic_ns().saturating_add(time)),
-                        (_, true) => Deadline::Wall(time),
-                        (_, false) => Clock::Monotonic.deadline(time),
+                        _ => absolute(realtime, time),
                     })
                 }
             };
@@ -64,16 +68,34 @@ pub fn futex(call: &Call) -> SysResult {
                 at => {
                     let time = posix_clock::read_timespec(at)?;
                     let wall = realtime || command == abi::FUTEX_LOCK_PI;
-                    Some(if wall { Deadline::Wall(time) } else { Clock::Monotonic.deadline(time) })
+                    Some(absolute(wall, time))
                 }
             };
             futex_pi::lock(addr, private, deadline, false).map(|()| 0)
+        }
+        abi::FUTEX_WAIT_REQUEUE_PI => {
+            let deadline = match call.usize(3) {
+                0 => None,
+                at => Some(absolute(realtime, posix_clock::read_timespec(at)?)),
+            };
+            futex_pi::wait_requeue(addr, private, value, deadline, call.usize(4)).map(|()| 0)
+        }
+        abi::FUTEX_CMP_REQUEUE_PI => {
+            if value != 1 || (call.i64(3) as i32) < 0 {
+                return Err(Errno::INVAL);
+            }
+            futex_pi::requeue(addr, call.usize(4), private, second_count, call.u32(5))
         }
         abi::FUTEX_TRYLOCK_PI => futex_pi::lock(addr, private, None, true).map(|()| 0),
         abi::FUTEX_UNLOCK_PI => futex_pi::unlock(addr, private).map(|()| 0),
         abi::FUTEX_WAKE_OP => futex::wake_op(addr, call.usize(4), private, count, second_count, call.u32(5)),
         _ => Err(Errno::NOSYS),
     }
+}
+
+/// A time of CLOCK_REALTIME, if `wall`, or else of CLOCK_MONOTONIC.
+fn absolute(wall: bool, time: u64) -> Deadline {
+    if wall { Deadline::Wall(time) } else { Clock::Monotonic.deadline(time) }
 }
 
 /// futex_waitv(2).
@@ -98,7 +120,7 @@ pub fn futex_waitv(call: &Call) -> SysResult {
                 _ => return Err(Errno::INVAL),
             };
             let time = posix_clock::read_timespec(at)?;
-            Some(if wall { Deadline::Wall(time) } else { Clock::Monotonic.deadline(time) })
+            Some(absolute(wall, time))
         }
     };
     let mut words = Vec::new();

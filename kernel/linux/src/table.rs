@@ -286,7 +286,7 @@ system_calls! {
     315 sched_getattr(pid, &out, len, number) super::scheduling::sched_getattr, "all";
     334 rseq(&bytes, len, number, number) super::thread::rseq, "all";
     // futexes
-    202 futex(&futex_word, futex_operation, futex_value, &timespec, &futex_word, number) super::futex::futex, "WAIT, WAKE, BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP, LOCK_PI, LOCK_PI2, TRYLOCK_PI, UNLOCK_PI; no requeueing to a lock with priority inheritance";
+    202 futex(&futex_word, futex_operation, futex_value, &timespec, &futex_word, number) super::futex::futex, "WAIT, WAKE, BITSET, REQUEUE, CMP_REQUEUE, WAKE_OP, LOCK_PI, LOCK_PI2, TRYLOCK_PI, UNLOCK_PI, WAIT_REQUEUE_PI, CMP_REQUEUE_PI";
     449 futex_waitv(&bytes, count, number, &timespec, clock) super::futex::futex_waitv, "words of 32 bits, as all there are";
     273 set_robust_list(&robust_list, robust_list_len) super::futex::set_robust_list, "all";
     274 get_robust_list(pid, &out, &out) super::futex::get_robust_list, "all";

@@ -12,6 +12,7 @@ use coracle_fallible::try_arc;
 use coracle_hal::once::Once;
 use coracle_hal::sync::Mutex;
 use coracle_hal::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::*};
+use core::cell::Cell;
 use linux_raw_sys::general as abi;
 
 /// Buckets of the hash table. Power of two; Linux has 256 per CPU.
@@ -42,6 +43,9 @@ pub struct Waiter {
     pub(super) granted: AtomicBool,
     /// The thread that holds that lock.
     pub(super) owner: AtomicI32,
+    /// It waits to be moved to a lock with priority inheritance, and to none else but that of `target` (FUTEX_WAIT_REQUEUE_PI).
+    pub(super) requeues: AtomicBool,
+    pub(super) target: Mutex<Key>,
     /// Threads may wait for a lock that the thread of this place holds.
     pub(super) is_owner: AtomicBool,
     /// Its number in the order in which waiters came to its bucket, by whose lock it is guarded.
@@ -60,6 +64,8 @@ impl Waiter {
             woken: AtomicBool::new(false),
             granted: AtomicBool::new(false),
             owner: AtomicI32::new(0),
+            requeues: AtomicBool::new(false),
+            target: Mutex::new(Key { memory: 0, address: 0 }),
             is_owner: AtomicBool::new(false),
             number: AtomicU64::new(0),
             next: Mutex::new(None),
@@ -265,7 +271,7 @@ pub fn wake(addr: usize, private: bool, count: usize, bitset: u32) -> Result<usi
     if bitset == 0 {
         return Err(Errno::INVAL);
     }
-    Ok(wake_key(Key::new(addr, private)?, count, bitset))
+    wake_key(Key::new(addr, private)?, count, bitset)
 }
 
 /// The kernel's own wake-up of a word that may be shared or not.
@@ -290,12 +296,20 @@ impl Walk {
         Walk { key, end: u64::MAX, done: 0 }
     }
 
-    /// Takes the next waiter with one of `bitset` out of `bucket`, which is the key's.
-    fn take(&mut self, bucket: &mut Bucket, bitset: u32) -> Option<Arc<Waiter>> {
+    /// Takes the next waiter with one of `bitset` out of `bucket`, which is the key's. EINVAL if one before it waits for a lock with
+    /// priority inheritance.
+    fn take(&mut self, bucket: &mut Bucket, bitset: u32) -> Result<Option<Arc<Waiter>>, Errno> {
         self.end = self.end.min(bucket.next_number);
-        bucket.take(self.end, |waiter| {
-            waiter.bitset.load(Relaxed) & bitset != 0 && *waiter.key.lock() == self.key
-        })
+        let refused = Cell::new(false);
+        let found = bucket.take(self.end, |waiter| {
+            let own = waiter.bitset.load(Relaxed);
+            if (own != 0 && own & bitset == 0) || refused.get() || *waiter.key.lock() != self.key {
+                return false;
+            }
+            refused.set(own == 0 || waiter.requeues.load(Relaxed));
+            !refused.get()
+        });
+        if refused.get() { Err(Errno::INVAL) } else { Ok(found) }
     }
 
     /// Counts a waiter, and pauses after a piece. Hold no lock.
@@ -307,12 +321,12 @@ impl Walk {
     }
 }
 
-fn wake_key(key: Key, count: usize, bitset: u32) -> usize {
+fn wake_key(key: Key, count: usize, bitset: u32) -> Result<usize, Errno> {
     let mut walk = Walk::new(key);
     while walk.done < count {
         let found = {
             let mut bucket = TABLE[key.bucket()].lock();
-            let found = walk.take(&mut bucket, bitset);
+            let found = walk.take(&mut bucket, bitset)?;
             // Under the lock: a thread whose wait ends finds itself in the list, or woken.
             found.inspect(|waiter| waiter.woken.store(true, Release))
         };
@@ -322,7 +336,7 @@ fn wake_key(key: Key, count: usize, bitset: u32) -> usize {
         }
         walk.count();
     }
-    walk.done
+    Ok(walk.done)
 }
 
 /// FUTEX_REQUEUE and FUTEX_CMP_REQUEUE: wakes up to `wake_count` at `from`, moves up to `move_count` of the rest to `to`.
@@ -341,7 +355,7 @@ pub fn requeue(
     {
         return Err(Errno::AGAIN);
     }
-    let woken = wake_key(from_key, wake_count, ANY);
+    let woken = wake_key(from_key, wake_count, ANY)?;
     let mut walk = Walk::new(from_key);
     while walk.done < move_count && from_key != to_key {
         // One at a time, with both buckets' locks taken in order of their index.
@@ -349,7 +363,7 @@ pub fn requeue(
         let mut first = TABLE[a.min(b)].lock();
         let mut second = (a != b).then(|| TABLE[a.max(b)].lock());
         let source = if a <= b { &mut *first } else { second.as_deref_mut().unwrap_or(&mut first) };
-        let Some(waiter) = walk.take(source, ANY) else { break };
+        let Some(waiter) = walk.take(source, ANY)? else { break };
         *waiter.key.lock() = to_key;
         match (&mut second, a < b) {
             (Some(second), true) => second.push(waiter),
@@ -385,8 +399,8 @@ pub fn wake_op(
         abi::FUTEX_OP_CMP_GE => old >= argument,
         _ => return Err(Errno::NOSYS),
     };
-    let woken = wake_key(first_key, count, ANY);
-    Ok(woken + if holds { wake_key(second_key, second_count, ANY) } else { 0 })
+    let woken = wake_key(first_key, count, ANY)?;
+    Ok(woken + if holds { wake_key(second_key, second_count, ANY)? } else { 0 })
 }
 
 /// The operation of FUTEX_WAKE_OP on the word; gives its old value.

@@ -4,6 +4,9 @@
 //! lists itself first and sets that bit then, by an exchange that fails if the word has changed meanwhile; an unlock takes a waiter from
 //! the list before it exchanges the word, and looks at the list again after it has set the word to 0. So one of the two sees the other.
 //! The owner runs with the priority of the most urgent waiter.
+//!
+//! A thread that waits for a condition (FUTEX_WAIT_REQUEUE_PI) is moved from the condition's word to the lock's by the thread that finds
+//! the condition true, which does for it what a waiter does for itself. While it is moved it is in no list for a moment.
 use super::futex::{Key, TABLE, Waiter, remove, sleep};
 use super::thread::Thread;
 use super::{long_call, pid_space, process, sched};
@@ -68,11 +71,20 @@ fn adopt(key: Key, owner: &Arc<Thread>) {
 /// Locks the word at `addr` (FUTEX_LOCK_PI, FUTEX_TRYLOCK_PI). EDEADLK, ESRCH for an owner that there isn't, EAGAIN if it only tries,
 /// ETIMEDOUT, EFAULT; ERESTARTSYS.
 pub fn lock(addr: usize, private: bool, deadline: Option<Deadline>, tries: bool) -> Result<(), Errno> {
+    lock_after(addr, private, deadline, tries, 0)
+}
+
+/// The same; `ended` is an owner that is known to have ended with the lock.
+fn lock_after(
+    addr: usize,
+    private: bool,
+    deadline: Option<Deadline>,
+    tries: bool,
+    mut ended: u32,
+) -> Result<(), Errno> {
     let key = Key::new(addr, private)?;
     let me = crate::this::with(Arc::clone);
     let own = me.own_tid() as u32;
-    // An owner that ended with the lock.
-    let mut ended = 0;
     loop {
         let value = user::load_u32(addr)?;
         let owner = value & FUTEX_TID_MASK;
@@ -113,10 +125,32 @@ fn wait(
     holder: &Arc<Thread>,
     deadline: Option<Deadline>,
 ) -> Result<bool, Errno> {
-    waiter.bitset.store(0, Relaxed);
-    waiter.owner.store(holder.tid(), Relaxed);
     waiter.granted.store(false, Relaxed);
     waiter.woken.store(false, Relaxed);
+    let outcome = match enlist(waiter, key, addr, value, holder) {
+        Ok(true) => sleep(waiter, deadline),
+        Ok(false) => Ok(()),
+        Err(error) => Err(error),
+    };
+    leave(waiter);
+    if waiter.granted.load(Acquire) {
+        return Ok(true);
+    }
+    pass_on(waiter, key, outcome.is_err());
+    outcome.map(|()| false)
+}
+
+/// Lists `waiter`, which is in no list, for the lock of `key`, whose word at `addr` holds `value`, and marks the word. False if the word has
+/// changed, or `holder`, who had the lock, has ended.
+fn enlist(
+    waiter: &Arc<Waiter>,
+    key: Key,
+    addr: usize,
+    value: u32,
+    holder: &Arc<Thread>,
+) -> Result<bool, Errno> {
+    waiter.bitset.store(0, Relaxed);
+    waiter.owner.store(holder.tid(), Relaxed);
     *waiter.key.lock() = key;
     holder.waiter.is_owner.store(true, SeqCst);
     TABLE[key.bucket()].lock().push(waiter.clone());
@@ -124,31 +158,167 @@ fn wait(
     if rank > holder.rank() {
         sched::raise(holder, rank);
     }
-    let marked = user::compare_exchange_u32(addr, value, value | FUTEX_WAITERS);
-    let outcome = match marked {
-        // One that ends from here on finds us in the list.
-        Ok(found) if found == value && process::thread_by_tid(holder.tid()).is_some() => {
-            sleep(waiter, deadline)
-        }
-        Ok(_) => Ok(()),
+    let found = user::compare_exchange_u32(addr, value, value | FUTEX_WAITERS)?;
+    // One that ends from here on finds the waiter in the list.
+    Ok(found == value && process::thread_by_tid(holder.tid()).is_some())
+}
+
+/// The running thread, of `waiter`, waits no longer: it is in no list, or woken.
+fn leave(waiter: &Arc<Waiter>) {
+    // Another thread may have taken it out, and is about to say for what, or to list it elsewhere.
+    while !waiter.woken.load(Acquire) && !remove(waiter) {
+        sched::yield_now();
+    }
+}
+
+/// A wake-up without the lock that came to a wait that has `failed` was for whichever thread comes next.
+fn pass_on(waiter: &Waiter, key: Key, failed: bool) {
+    if failed
+        && waiter.woken.load(Acquire)
+        && let Some(next) = take_first(key)
+    {
+        wake(&next, false);
+    }
+}
+
+/// Waits, while the word at `addr` is `expected`, to be moved to the lock at `target`, and for that (FUTEX_WAIT_REQUEUE_PI). EAGAIN, EINVAL,
+/// ETIMEDOUT, EFAULT, EDEADLK, ESRCH; ERESTARTNOINTR before the move, EAGAIN for a signal after it.
+pub fn wait_requeue(
+    addr: usize,
+    private: bool,
+    expected: u32,
+    deadline: Option<Deadline>,
+    target: usize,
+) -> Result<(), Errno> {
+    let (to, from) = (Key::new(target, private)?, Key::new(addr, private)?);
+    if from == to {
+        return Err(Errno::INVAL);
+    }
+    let waiter = crate::this::with(|thread| thread.waiter.clone());
+    waiter.bitset.store(super::futex::ANY, Relaxed);
+    waiter.granted.store(false, Relaxed);
+    waiter.woken.store(false, Relaxed);
+    *waiter.key.lock() = from;
+    *waiter.target.lock() = to;
+    waiter.requeues.store(true, Relaxed);
+    TABLE[from.bucket()].lock().push(waiter.clone());
+    let outcome = match user::load_u32(addr) {
+        Ok(found) if found == expected => sleep(&waiter, deadline),
+        Ok(_) => Err(Errno::AGAIN),
         Err(error) => Err(error),
     };
-    if !waiter.woken.load(Acquire) && !remove(waiter) {
-        // Another thread has taken us out, and is about to say for what.
-        while !waiter.woken.load(Acquire) {
-            sched::yield_now();
-        }
-    }
+    leave(&waiter);
+    waiter.requeues.store(false, Relaxed);
     if waiter.granted.load(Acquire) {
+        return Ok(());
+    }
+    if waiter.bitset.load(Relaxed) != 0 {
+        return Err(match outcome {
+            Err(Errno::RESTARTSYS) => Errno::RESTARTNOINTR,
+            Err(error) => error,
+            Ok(()) => Errno::AGAIN,
+        });
+    }
+    pass_on(&waiter, to, outcome.is_err());
+    let locked = outcome.and_then(|()| {
+        let owner = user::load_u32(target)? & FUTEX_TID_MASK;
+        let ended = if pid_space::thread(owner as i32).is_none() { owner } else { 0 };
+        lock_after(target, private, deadline, false, ended)
+    });
+    // The condition's word has changed: the call can't be started again.
+    locked.map_err(|error| if error == Errno::RESTARTSYS { Errno::AGAIN } else { error })
+}
+
+/// Has the most urgent thread that waits for the word at `from`, if it is `expected`, take the lock at `to`, or wait for it, and moves
+/// `move_count` others (FUTEX_CMP_REQUEUE_PI). Returns how many. EAGAIN, EINVAL, EDEADLK, ESRCH, EFAULT.
+pub fn requeue(
+    from: usize,
+    to: usize,
+    private: bool,
+    move_count: usize,
+    expected: u32,
+) -> Result<usize, Errno> {
+    let (from_key, to_key) = (Key::new(from, private)?, Key::new(to, private)?);
+    if from_key == to_key {
+        return Err(Errno::INVAL);
+    }
+    if user::load_u32(from)? != expected {
+        return Err(Errno::AGAIN);
+    }
+    let mut done = 0;
+    while done <= move_count {
+        let Some(waiter) = first_of(from_key) else { break };
+        if !waiter.requeues.load(Relaxed) || *waiter.target.lock() != to_key {
+            return Err(Errno::INVAL);
+        }
+        match move_to_lock(&waiter, from_key, to, to_key, move_count > 0) {
+            Ok(moved) => done += usize::from(moved),
+            Err(error) => return Err(error),
+        }
+        long_call::pause_unless_killed()?;
+    }
+    Ok(done)
+}
+
+/// The most urgent waiter for the word of `key`, of whichever kind.
+fn first_of(key: Key) -> Option<Arc<Waiter>> {
+    let mut first: Option<Arc<Waiter>> = None;
+    TABLE[key.bucket()].lock().for_each(|waiter| {
+        if *waiter.key.lock() == key && first.as_ref().is_none_or(|first| rank_of(waiter) > rank_of(first)) {
+            first = Some(waiter.clone());
+        }
+    });
+    first
+}
+
+/// Moves a waiter of FUTEX_WAIT_REQUEUE_PI to the lock at `to`, or gives it that lock. False if that is to be tried again.
+fn move_to_lock(
+    waiter: &Arc<Waiter>,
+    from_key: Key,
+    to: usize,
+    to_key: Key,
+    more_follow: bool,
+) -> Result<bool, Errno> {
+    let value = user::load_u32(to)?;
+    let owner = value & FUTEX_TID_MASK;
+    let thread = thread_of(waiter);
+    let own = thread.as_ref().map_or(0, |thread| pid_space::seen(thread.tid()) as u32);
+    if owner == own {
+        return Err(Errno::DEADLK);
+    }
+    let holder = match owner {
+        0 => None,
+        owner => Some(pid_space::thread(owner as i32).ok_or(Errno::SRCH)?),
+    };
+    let in_list = |other: &Arc<Waiter>| Arc::ptr_eq(other, waiter) && *other.key.lock() == from_key;
+    if TABLE[from_key.bucket()].lock().take(u64::MAX, in_list).is_none() {
+        return Ok(false);
+    }
+    let put_back = || {
+        waiter.bitset.store(super::futex::ANY, Relaxed);
+        *waiter.key.lock() = from_key;
+        TABLE[from_key.bucket()].lock().push(waiter.clone());
+    };
+    let Some(holder) = holder else {
+        let waiters = if more_follow { FUTEX_WAITERS } else { value & FUTEX_WAITERS };
+        let locked = own | value & FUTEX_OWNER_DIED | waiters;
+        let found = user::compare_exchange_u32(to, value, locked);
+        if found != Ok(value) {
+            put_back();
+            return found.map(|_| false);
+        }
+        if let Some(thread) = thread.filter(|_| waiters != 0) {
+            adopt(to_key, &thread);
+        }
+        wake(waiter, true);
+        return Ok(true);
+    };
+    let listed = enlist(waiter, to_key, to, value, &holder);
+    if listed == Ok(true) || !remove(waiter) {
         return Ok(true);
     }
-    if outcome.is_err() && waiter.woken.load(Acquire) {
-        // The wake-up was for whichever thread comes next.
-        if let Some(next) = take_first(key) {
-            wake(&next, false);
-        }
-    }
-    outcome.map(|()| false)
+    put_back();
+    listed
 }
 
 /// Unlocks the word at `addr` (FUTEX_UNLOCK_PI): the most urgent waiter has it then. EPERM for a thread that does not have it; EFAULT.
