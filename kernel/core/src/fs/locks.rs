@@ -27,12 +27,13 @@ pub enum Kind {
 struct Table {
     /// Files that have locks. Few programs lock, so one table will do.
     files: SortedMap<(Kind, FileId), Locks>,
-    /// What each waiting thread waits for, by its tid: only waits of processes for record locks, which can be circular.
+    /// What each waiting thread waits for, by its tid.
     waits: SortedMap<i32, Wait>,
 }
 
-/// A process that waits for the record lock of another.
+/// A wait for another's lock.
 struct Wait {
+    kind: Kind,
     file: FileId,
     /// What it wants.
     lock: Lock,
@@ -57,37 +58,78 @@ pub(super) fn file_id(file: &dyn File) -> Result<FileId, Errno> {
     }
 }
 
-/// /proc/locks (proc(5)): the locks that are held, without those that wait. `seen` is a process's number for the reader: 0 if the reader's
+/// /proc/locks (proc(5)): the locks that are held, each with those that wait for it. `seen` is a process's number for the reader: 0 if the reader's
 /// PID namespace doesn't have it, and its locks are left out.
 pub fn describe(text: &mut Text, seen: impl Fn(i32) -> i32) -> Result<(), NoMemory> {
     let table = TABLE.lock();
     let all =
         table.files.iter().flat_map(|((kind, id), locks)| locks.iter().map(move |lock| (*kind, *id, lock)));
-    for (number, (kind, (device, inode), lock)) in all.enumerate() {
-        let is_own = is_process(lock.owner);
-        let name = match kind {
-            Kind::Whole => "FLOCK ",
-            Kind::Record if is_own => "POSIX ",
-            Kind::Record => "OFDLCK",
-        };
-        let pid = if kind == Kind::Record && !is_own { -1 } else { seen(lock.pid) };
+    for (number, (kind, file, lock)) in all.enumerate() {
+        let pid = shown_pid(kind, &lock, &seen);
         if pid == 0 {
             continue;
         }
-        let access = if lock.exclusive { "WRITE" } else { "READ" };
-        let (major, minor) = split_device(device);
-        write!(
-            text,
-            "{}: {name} ADVISORY  {access} {pid} {major:02x}:{minor:02x}:{inode} {} ",
-            number + 1,
-            lock.first
-        )?;
-        match lock.last {
-            u64::MAX => text.push(b"EOF\n")?,
-            last => writeln!(text, "{last}")?,
+        write!(text, "{}: ", number + 1)?;
+        line(text, kind, file, &lock, pid)?;
+        let waits = table.waits.values().filter(|wait| {
+            wait.kind == kind
+                && wait.file == file
+                && wait.holder == lock.owner
+                && wait.lock.first <= lock.last
+                && lock.first <= wait.lock.last
+        });
+        for wait in waits {
+            write!(text, "{}: -> ", number + 1)?;
+            line(text, kind, file, &wait.lock, shown_pid(kind, &wait.lock, &seen))?;
         }
     }
     Ok(())
+}
+
+/// The lines of /proc/PID/fdinfo (proc_pid_fdinfo(5)) about the locks that process `pid` has on the file of `open`, or that description.
+pub fn describe_of(
+    open: &OpenFile,
+    pid: i32,
+    text: &mut Text,
+    seen: impl Fn(i32) -> i32,
+) -> Result<(), NoMemory> {
+    if !any() {
+        return Ok(());
+    }
+    let Ok(file) = file_id(&*open.file) else { return Ok(()) };
+    let (of_process, of_description) = (process_owner(pid), description_owner(open));
+    let table = TABLE.lock();
+    let mut number = 0;
+    for kind in [Kind::Whole, Kind::Record] {
+        let Some(locks) = table.files.get(&(kind, file)) else { continue };
+        for lock in locks.iter().filter(|lock| lock.owner == of_process || lock.owner == of_description) {
+            number += 1;
+            write!(text, "lock:\t{number}: ")?;
+            line(text, kind, file, &lock, shown_pid(kind, &lock, &seen))?;
+        }
+    }
+    Ok(())
+}
+
+/// The process of a lock as a reader of /proc sees it; -1 for that of an open file description.
+fn shown_pid(kind: Kind, lock: &Lock, seen: &impl Fn(i32) -> i32) -> i32 {
+    if kind == Kind::Record && !is_process(lock.owner) { -1 } else { seen(lock.pid) }
+}
+
+/// What is told about a lock, behind its number.
+fn line(text: &mut Text, kind: Kind, (device, inode): FileId, lock: &Lock, pid: i32) -> Result<(), NoMemory> {
+    let name = match kind {
+        Kind::Whole => "FLOCK ",
+        Kind::Record if is_process(lock.owner) => "POSIX ",
+        Kind::Record => "OFDLCK",
+    };
+    let access = if lock.exclusive { "WRITE" } else { "READ" };
+    let (major, minor) = split_device(device);
+    write!(text, "{name} ADVISORY  {access} {pid} {major:02x}:{minor:02x}:{inode} {} ", lock.first)?;
+    match lock.last {
+        u64::MAX => text.push(b"EOF\n"),
+        last => writeln!(text, "{last}"),
+    }
 }
 
 /// Whether any file has locks.
@@ -113,7 +155,9 @@ impl Table {
     /// Of a process several of whose threads wait, the wait of one is followed.
     fn is_circle(&self, owner: u64, mut holder: u64) -> bool {
         for _ in 0..LONGEST_CIRCLE {
-            let Some(wait) = self.waits.values().find(|wait| wait.lock.owner == holder) else { return false };
+            // A description waits for nothing by itself.
+            let follows = |wait: &&Wait| wait.kind == Kind::Record && wait.lock.owner == holder;
+            let Some(wait) = self.waits.values().find(follows) else { return false };
             holder = wait.holder;
             if holder == owner {
                 return true;
@@ -124,7 +168,8 @@ impl Table {
 
     /// Notes what the thread `tid` waits for. EDEADLK if the wait could never end, ENOLCK.
     fn begin_wait(&mut self, tid: i32, wait: Wait) -> Result<(), Errno> {
-        if self.is_circle(wait.lock.owner, wait.holder) {
+        let may_be_circular = wait.kind == Kind::Record && is_process(wait.lock.owner);
+        if may_be_circular && self.is_circle(wait.lock.owner, wait.holder) {
             return Err(Errno::DEADLK);
         }
         self.waits.insert(tid, wait).map_err(|_| Errno::NOLCK)?;
@@ -134,10 +179,10 @@ impl Table {
     /// Forgets the file's entry if it has no locks any more (`is_empty`), and the waits that are over, whether or not their threads have
     /// seen that: their circles are none.
     fn note_change(&mut self, kind: Kind, file: FileId, is_empty: bool) {
-        if kind == Kind::Record && !self.waits.is_empty() {
+        if !self.waits.is_empty() {
             let locks = self.files.get(&(kind, file));
             self.waits.retain(|_, wait| {
-                if wait.file != file {
+                if wait.file != file || wait.kind != kind {
                     return true;
                 }
                 match locks.and_then(|locks| locks.conflict(&wait.lock)) {
@@ -162,7 +207,6 @@ pub fn set(open: &OpenFile, kind: Kind, lock: Lock, wait: bool) -> Result<(), Er
         return Err(Errno::NOLCK);
     }
     let tid = crate::this::with(|thread| thread.tid());
-    let may_be_circular = wait && kind == Kind::Record && is_process(lock.owner);
     let mut waits = false;
     let result = block_on(&RELEASED, !wait, None, || {
         let mut table = TABLE.lock();
@@ -175,9 +219,9 @@ pub fn set(open: &OpenFile, kind: Kind, lock: Lock, wait: bool) -> Result<(), Er
         let is_empty = locks.is_empty();
         table.note_change(kind, id, is_empty);
         if let Some(held) = in_the_way
-            && may_be_circular
+            && wait
         {
-            table.begin_wait(tid, Wait { file: id, lock, holder: held.owner })?;
+            table.begin_wait(tid, Wait { kind, file: id, lock, holder: held.owner })?;
             waits = true;
         }
         drop(table);

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use coracle_core::errno::Errno;
 use coracle_core::fs::file::OpenFile;
 use coracle_core::fs::inode::Link;
+use coracle_core::fs::locks;
 use coracle_core::ipc::eventfd::EventFd;
 use coracle_core::ipc::pidfd;
 use coracle_core::task::look_into;
@@ -78,6 +79,9 @@ impl Made for Descriptor {
         let position = *open.position.lock();
         let inode = open.file.stat().map_or(0, |stat| stat.st_ino);
         writeln!(text, "pos:\t{position}\nflags:\t0{flags:o}\nmnt_id:\t1\nino:\t{inode}")?;
+        let space = self.space.as_ref();
+        let seen = |machine| space.map_or(machine, |space| space.inside(machine));
+        locks::describe_of(&open, self.process.pid, text, seen)?;
         if let Some(event) = open.file.as_any().downcast_ref::<EventFd>() {
             let (count, semaphore) = event.state();
             writeln!(text, "eventfd-count: {count:16x}\neventfd-semaphore: {}", u8::from(semaphore))?;
