@@ -104,6 +104,9 @@ pub fn dup3(call: &Call) -> SysResult {
     dup_to(call, flags & O_CLOEXEC != 0)
 }
 
+/// Since Linux 6.12.
+const F_CREATED_QUERY: u32 = F_LINUX_SPECIFIC_BASE + 4;
+
 /// fcntl(2).
 pub fn fcntl(call: &Call) -> SysResult {
     let open = any_file(call, 0)?;
@@ -160,6 +163,7 @@ pub fn fcntl(call: &Call) -> SysResult {
             // No id of the machine, where there is none: a type that is unknown is the first error.
             open.set_owner(Owner::new(kind, id.unwrap_or(process::PID_MAX))?).map(|()| 0)
         }
+        F_CREATED_QUERY => Ok(usize::from(open.created.load(coracle_hal::sync::atomic::Ordering::Relaxed))),
         F_GETSIG => Ok(open.signal_io.signal() as usize),
         F_NOTIFY => notify::request(&open, call.thread().process.pid, fd, argument).map(|()| 0),
         F_SETLEASE => leases::set(&open, fd, argument).map(|()| 0),

@@ -31,6 +31,8 @@ pub struct OpenFile {
     pub position: Mutex<u64>,
     /// A call is moving the position.
     busy: AtomicBool,
+    /// The open(2) that made it made the file.
+    pub created: AtomicBool,
     /// Told when it is done.
     free: PollSource,
     /// [`File::seekable`], asked once.
@@ -71,6 +73,7 @@ impl OpenFile {
             flags: AtomicU32::new(flags),
             position: Mutex::new(0),
             busy: AtomicBool::new(false),
+            created: AtomicBool::new(false),
             free: PollSource::new(),
             seekable,
             to_close: Leaving::new(ToClose::new(file)?),

@@ -112,7 +112,9 @@ pub fn open(
         check_flags(&*path.inode, flags)?;
         prepare(&*path.inode, flags, truncates)?;
     }
-    open_place(found.into_place(path)?, flags, truncates)
+    let open = open_place(found.into_place(path)?, flags, truncates)?;
+    open.created.store(created, Ordering::Relaxed);
+    Ok(open)
 }
 
 /// EACCES or EPERM unless the program may open the file that way.
