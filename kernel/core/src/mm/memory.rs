@@ -83,6 +83,8 @@ pub struct RegionInfo {
     pub is_dumped: bool,
     /// mlock(2).
     pub is_locked: bool,
+    /// MLOCK_ONFAULT.
+    pub is_locked_on_fault: bool,
     /// Offset in the file.
     pub offset: u64,
     /// A name like `[heap]`, if no file is behind it.
@@ -436,6 +438,7 @@ fn info(range: Range<usize>, vma: &Vma) -> RegionInfo {
         grows_down,
         is_dumped,
         is_locked: vma.flags.contains(VmaFlags::LOCKED),
+        is_locked_on_fault: vma.flags.contains(VmaFlags::LOCKED_ON_FAULT),
         offset,
         label,
         file,

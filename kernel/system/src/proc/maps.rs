@@ -7,10 +7,11 @@ use coracle_fs::synthetic::Piece;
 use coracle_hal::frame::FRAME_SIZE;
 use coracle_hal::paging::Prot;
 
+/// Column that a path begins in.
+const PATH_COLUMN: usize = 73;
+
 /// The line, or with `details` the lines, of the region at or after the address `from`; returns its end.
 pub(super) fn maps(subject: &Subject, from: u64, text: &mut Text, details: bool) -> Piece {
-    /// Column that the path begins in.
-    const PATH_COLUMN: usize = 73;
     let memory = subject.process.memory();
     let Some(region) = memory.region_from(from as usize) else { return Ok(None) };
     let has = |right: Prot, letter: char| if region.prot.contains(right) { letter } else { '-' };
@@ -56,6 +57,7 @@ pub(super) fn maps(subject: &Subject, from: u64, text: &mut Text, details: bool)
             (region.may_write, " mw"),
             (region.grows_down, " gd"),
             (region.is_locked, " lo"),
+            (region.is_locked_on_fault, " lf"),
             (!region.is_dumped, " dd"),
         ];
         flags.into_iter().filter(|(holds, _)| *holds).try_for_each(|(_, name)| text.push(name.as_bytes()))?;
@@ -67,11 +69,16 @@ pub(super) fn maps(subject: &Subject, from: u64, text: &mut Text, details: bool)
 pub(super) fn smaps_rollup(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
     let memory = subject.process.memory();
     let (mut usage, mut at) = (Usage::default(), 0);
+    let mut first = None;
     while let Some(region) = memory.region_from(at) {
         usage.add(&memory, &region);
+        first = first.or(Some(region.range.start));
         at = region.range.end;
     }
-    text.push(b"00010000-7ffffffff000 ---p 00000000 00:00 0                          [rollup]\n")?;
+    let start = text.len();
+    write!(text, "{:08x}-{at:08x} ---p 00000000 00:00 0 ", first.unwrap_or(0))?;
+    let width = (start + PATH_COLUMN).saturating_sub(text.len());
+    writeln!(text, "{:width$}[rollup]", "")?;
     usage.write(text)
 }
 
@@ -82,8 +89,12 @@ struct Usage {
     shared_dirty: usize,
     private_clean: usize,
     private_dirty: usize,
+    /// Pages of the process's own, not of a file or shared memory.
+    anonymous: usize,
     /// Each page divided by the number of its mappings.
     proportional: usize,
+    /// The same of pages that were written to.
+    proportional_dirty: usize,
     /// The same of pages in locked memory.
     locked: usize,
 }
@@ -94,9 +105,7 @@ impl Usage {
         let before = self.proportional;
         let mut rest = region.range.clone();
         while !rest.is_empty() {
-            memory
-                .space
-                .references_in(&mut rest, &mut |references| self.page(references, region.file.is_some()));
+            memory.space.references_in(&mut rest, &mut |references| self.page(references, region));
             long_call::pause();
         }
         if region.is_locked {
@@ -105,11 +114,16 @@ impl Usage {
     }
 
     /// A page with so many references. A file's page has one that is its cache's; what a program has written to in private has not.
-    fn page(&mut self, references: Option<u32>, of_file: bool) {
-        let is_cached = of_file && references != Some(1);
+    fn page(&mut self, references: Option<u32>, region: &Region) {
+        let is_cached = region.file.is_some() && references != Some(1);
         // The image's pages are as good as mapped by others.
         let mappings = references.map_or(2, |count| (count - u32::from(is_cached)).max(1) as usize);
-        let kind = match (mappings > 1, is_cached || references.is_none()) {
+        let is_clean = is_cached || references.is_none();
+        if !is_clean {
+            self.proportional_dirty += FRAME_SIZE / mappings;
+            self.anonymous += if region.shared { 0 } else { FRAME_SIZE };
+        }
+        let kind = match (mappings > 1, is_clean) {
             (true, true) => &mut self.shared_clean,
             (true, false) => &mut self.shared_dirty,
             (false, true) => &mut self.private_clean,
@@ -124,10 +138,12 @@ impl Usage {
         let lines = [
             ("Rss:", resident),
             ("Pss:", self.proportional),
+            ("Pss_Dirty:", self.proportional_dirty),
             ("Shared_Clean:", self.shared_clean),
             ("Shared_Dirty:", self.shared_dirty),
             ("Private_Clean:", self.private_clean),
             ("Private_Dirty:", self.private_dirty),
+            ("Anonymous:", self.anonymous),
             ("Swap:", 0),
             ("Locked:", self.locked),
         ];

@@ -25,6 +25,18 @@ pub(super) fn mounts(subject: &Subject, text: &mut Text) -> Result<(), NoMemory>
     Ok(())
 }
 
+/// /proc/PID/mountstats, of file systems that have none of their own (proc(5)).
+pub(super) fn mountstats(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
+    for mount in seen_by(subject)? {
+        text.push(b"device ")?;
+        escaped(text, &mount.source)?;
+        text.push(b" mounted on ")?;
+        mount_point(text, &mount)?;
+        writeln!(text, " with fstype {}", mount.kind)?;
+    }
+    Ok(())
+}
+
 pub(super) fn mountinfo(subject: &Subject, text: &mut Text) -> Result<(), NoMemory> {
     for mount in seen_by(subject)? {
         let parent = mount.at().map_or(0, |at| at.path.mount.id);

@@ -3,7 +3,7 @@ use super::descriptors::{Descriptors, Tasks};
 use super::ids;
 use super::maps::{maps, smaps_rollup};
 use super::memory;
-use super::mounts::{mountinfo, mounts};
+use super::mounts::{mountinfo, mounts, mountstats};
 use super::namespaces::NAMESPACES;
 use super::root::net_directory;
 use super::status::{limits, sched, schedstat, stat, statm, status};
@@ -81,7 +81,7 @@ pub fn directory(subject: Subject) -> Result<Box<dyn Directory>, NoMemory> {
 
 /// What a process has, and a thread has not (proc(5)). Without this, threads would be found below their threads without an
 /// end, and a directory holds those above it.
-const OF_PROCESSES: &[&[u8]] = &[b"task", b"timerslack_ns"];
+const OF_PROCESSES: &[&[u8]] = &[b"mountstats", b"task", b"timerslack_ns"];
 /// What a thread has, and a process has not.
 const OF_THREADS: &[&[u8]] = &[b"children"];
 
@@ -190,6 +190,7 @@ static FILES: Table<Subject> = &[
     ("mem", Item::Opened(|s, place| memory::open(s, place, false))),
     ("mountinfo", Item::Text(mountinfo)),
     ("mounts", Item::Text(mounts)),
+    ("mountstats", Item::Text(mountstats)),
     ("net", Item::Dynamic(directory_of_network)),
     ("ns", Item::Directory(NAMESPACES)),
     ("numa_maps", Item::Pieces(|s, from, text| s.check().and_then(|()| memory::numa_maps(s, from, text)))),
