@@ -10,6 +10,7 @@ use coracle_core::fs::leases;
 use coracle_core::fs::notify;
 use coracle_core::fs::size_limit;
 use coracle_core::fs::walk::{self, Follow};
+use coracle_core::ipc::pidfd;
 use coracle_core::ipc::pipe::PipeEnd;
 use coracle_core::ipc::splice as pipes;
 use coracle_core::ipc::splice::{between_pipes, into_pipe, out_of_pipe, write_what_fits};
@@ -20,6 +21,7 @@ use coracle_core::task::{long_call, signal};
 use coracle_fs::block::file as special;
 use coracle_fs::ext4::volume;
 use coracle_fs::remote::{self, session};
+use coracle_system::proc::namespaces;
 use linux_raw_sys::general::{
     FALLOC_FL_KEEP_SIZE, O_APPEND, POSIX_FADV_NOREUSE, POSIX_FADV_WILLNEED, RWF_APPEND, RWF_DSYNC, RWF_HIPRI,
     RWF_NOWAIT, RWF_SYNC, S_IFBLK, S_IFDIR, S_IFMT, S_IFREG, SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE,
@@ -284,7 +286,10 @@ pub fn ioctl(call: &Call) -> SysResult {
             user::write_u32(argument, left.min(i32::MAX as u64) as u32)?;
             Ok(0)
         }
-        _ => open.file.ioctl(command, argument),
+        _ => match pidfd::process_of(&*open.file) {
+            Some((process, is_there)) => namespaces::open_of_process(process, is_there, command, argument),
+            None => open.file.ioctl(command, argument),
+        },
     }
 }
 

@@ -6,6 +6,7 @@ use coracle_core::fs::inode::Link;
 use coracle_core::fs::mount_space::Space;
 use coracle_core::fs::stat::{Metadata, device_number};
 use coracle_core::mm::user;
+use coracle_core::task::look_into;
 use coracle_core::task::namespaces::{Cgroups, Room, Uts};
 use coracle_core::task::pid_space::{self, PidSpace};
 use coracle_core::task::process::Process;
@@ -13,6 +14,7 @@ use coracle_core::task::time_space::TimeSpace;
 use coracle_core::task::user_space::{Kind, UserSpace, same};
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_fs::synthetic::{Item, Table};
+use coracle_hal::sync::atomic::Ordering::Relaxed;
 use core::any::Any;
 use linux_raw_sys::general::{self as abi, S_IFREG, stat as Stat};
 
@@ -84,17 +86,24 @@ fn open(subject: &Subject, kind: u32) -> Result<Link, Errno> {
 /// ENOENT while the namespace has no process.
 fn open_pids_of_children(subject: &Subject) -> Result<Link, Errno> {
     subject.check()?;
-    let space = subject.process.pid_space_of_children();
+    link(abi::CLONE_NEWPID, pids_of_children(&subject.process)?)
+}
+
+fn pids_of_children(process: &Process) -> Result<Which, Errno> {
+    let space = process.pid_space_of_children();
     if space.as_ref().is_some_and(|space| !space.has_init()) {
         return Err(Errno::NOENT);
     }
-    link(abi::CLONE_NEWPID, space.map_or(Which::First, Which::Pids))
+    Ok(space.map_or(Which::First, Which::Pids))
 }
 
 fn open_time_of_children(subject: &Subject) -> Result<Link, Errno> {
     subject.check()?;
-    let space = subject.process.namespaces.lock().time_of_children.clone();
-    link(abi::CLONE_NEWTIME, space.map_or(Which::First, Which::Time))
+    link(abi::CLONE_NEWTIME, time_of_children(&subject.process))
+}
+
+fn time_of_children(process: &Process) -> Which {
+    process.namespaces.lock().time_of_children.clone().map_or(Which::First, Which::Time)
 }
 
 fn link(kind: u32, which: Which) -> Result<Link, Errno> {
@@ -192,6 +201,43 @@ impl Namespace {
         }
         open_for_caller(abi::CLONE_NEWUSER, owner.map_or(Which::First, Which::User))
     }
+}
+
+/// PIDFD_GET_*_NAMESPACE (PIDFD_GET_PID_FOR_CHILDREN_NAMESPACE and its like among them) of ioctl_pidfd(2): a new descriptor of a namespace of
+/// `process`. ENOTTY for other requests; EINVAL for an argument; ESRCH if the process has ended; EACCES unless the running program may
+/// look into it.
+pub fn open_of_process(process: &Arc<Process>, is_there: bool, command: u32, argument: usize) -> SysResult {
+    /// _IO(PIDFS_IOCTL_MAGIC, 1), the first; the kinds in their order.
+    const FIRST: u32 = 0xff01;
+    const KINDS: [u32; 10] = [
+        abi::CLONE_NEWCGROUP,
+        abi::CLONE_NEWIPC,
+        abi::CLONE_NEWNS,
+        abi::CLONE_NEWNET,
+        abi::CLONE_NEWPID,
+        abi::CLONE_NEWPID,
+        abi::CLONE_NEWTIME,
+        abi::CLONE_NEWTIME,
+        abi::CLONE_NEWUSER,
+        abi::CLONE_NEWUTS,
+    ];
+    /// The places of PID_FOR_CHILDREN and TIME_FOR_CHILDREN.
+    const CHILDREN: [usize; 2] = [5, 7];
+    let place = command.wrapping_sub(FIRST) as usize;
+    let kind = *KINDS.get(place).ok_or(Errno::NOTTY)?;
+    if argument != 0 {
+        return Err(Errno::INVAL);
+    }
+    if !is_there || process.dead.load(Relaxed) {
+        return Err(Errno::SRCH);
+    }
+    look_into::check(process).map_err(|_| Errno::ACCES)?;
+    let which = match (CHILDREN.contains(&place), kind) {
+        (false, _) => Which::of(process, kind),
+        (true, abi::CLONE_NEWPID) => pids_of_children(process)?,
+        (true, _) => time_of_children(process),
+    };
+    open_for_caller(kind, which)
 }
 
 /// A new descriptor of a namespace.
