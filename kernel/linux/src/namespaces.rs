@@ -162,7 +162,8 @@ impl Entry {
                 self.children = Some(space);
             }
             (CLONE_NEWTIME, which) => {
-                if me.threads.lock().len() > 1 {
+                // Neither may others run in its memory, after vfork(2) or clone(2) with CLONE_VM.
+                if me.threads.lock().len() > 1 || me.shares_memory() {
                     return Err(Errno::USERS);
                 }
                 namespaces.time_of_children = if let Which::Time(space) = which { Some(space) } else { None };

@@ -459,6 +459,12 @@ impl Process {
         self.memory_id.load(Relaxed)
     }
 
+    /// Whether another process runs in its memory (vfork(2), CLONE_VM of clone(2)).
+    pub fn shares_memory(&self) -> bool {
+        let own = self.memory_id();
+        all().any(|other| other.pid != self.pid && !other.dead.load(Relaxed) && other.memory_id() == own)
+    }
+
     /// Takes another memory (exec(2), exit); gives back the old one.
     pub fn replace_memory(&self, memory: Arc<Memory>) -> Arc<Memory> {
         let mut place = self.memory.write();

@@ -168,6 +168,15 @@ int main(int argc, char **argv) {
             }
             until(0);
             // Back to the first.
+            static volatile int refused;
+            // A child that runs in its maker's memory can't.
+            pid_t child = vfork();
+            if (child == 0) {
+                refused = setns(first, CLONE_NEWTIME) == -1 ? errno : 0;
+                _exit(0);
+            }
+            until(0);
+            SHOW(refused == EUSERS);
             SHOW(setns(first, CLONE_NEWTIME));
             SHOW(space("time") == own);
             SHOW(space("time_for_children") == own);
