@@ -13,6 +13,7 @@ use coracle_core::time::posix_clock::{self, Clock};
 use coracle_core::time::posix_timer::{First, Notify};
 use coracle_core::time::wall::Deadline;
 use coracle_hal::cpu;
+use coracle_hal::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use linux_raw_sys::general as abi;
 
 /// clock_gettime(2).
@@ -52,14 +53,20 @@ fn set_clock(now_ns: u64) -> Result<(), Errno> {
     Ok(())
 }
 
+/// What settimeofday(2) set last: a `struct timezone`, minutes west of Greenwich and a kind of daylight saving time.
+static TIME_ZONE: AtomicU64 = AtomicU64::new(0);
+static ZONE_IS_SET: AtomicBool = AtomicBool::new(false);
+const MINUTE_NS: i64 = 60 * SECOND_NS as i64;
+/// 15 hours, as on Linux.
+const FARTHEST_ZONE_NS: i64 = 15 * 60 * MINUTE_NS;
+
 /// gettimeofday(2).
 pub fn gettimeofday(call: &Call) -> SysResult {
     if call.usize(0) != 0 {
         user::write_words(call.usize(0), &to_timeval(clock::realtime_ns()))?;
     }
     if call.usize(1) != 0 {
-        // struct timezone: UTC.
-        user::write_u64(call.usize(1), 0)?;
+        user::write_u64(call.usize(1), TIME_ZONE.load(Relaxed))?;
     }
     Ok(0)
 }
@@ -70,11 +77,22 @@ pub fn settimeofday(call: &Call) -> SysResult {
         0 => None,
         at => Some(clock::timeval_ns(user::read_words(at)?)?),
     };
-    if call.usize(1) != 0 {
-        // struct timezone, which nothing here asks for.
-        user::read_u64(call.usize(1))?;
-    }
+    let zone = match call.usize(1) {
+        0 => None,
+        at => Some(user::read_u64(at)?),
+    };
     check_capability(capability::SYS_TIME)?;
+    if let Some(zone) = zone {
+        let west_ns = i64::from(zone as i32) * MINUTE_NS;
+        if west_ns.abs() > FARTHEST_ZONE_NS {
+            return Err(Errno::INVAL);
+        }
+        TIME_ZONE.store(zone, Relaxed);
+        // The first one, set without a time, says that the hardware's clock shows local time.
+        if !ZONE_IS_SET.swap(true, Relaxed) && now.is_none() && west_ns != 0 {
+            return set_clock(clock::realtime_ns().saturating_add_signed(west_ns)).map(|()| 0);
+        }
+    }
     now.map_or(Ok(()), set_clock)?;
     Ok(0)
 }
