@@ -13,8 +13,9 @@
 //! | mark | refused when less is free | how programs see it |
 //! |---|---|---|
 //! | [`Watermark::High`] | what the kernel holds for programs and may grow without end: names and bytes of files, locks, bytes that wait in pipes and sockets | ENOSPC, ENOLCK, ENOBUFS, ENOMEM, or a wait |
+//! | half-way from there to the minimum, and what threads that have not run yet will want ([`has_for_threads`]) | threads and processes: what is made needs pages at once | EAGAIN |
 //! | minimum (`reserve`) | pages of programs, and page tables | a process is killed |
-//! | [`Watermark::Low`] | what programs have in bounded numbers: descriptors, members of epoll sets, threads; of the first two, one for eight frames; more only above the high mark | ENFILE, ENOSPC, EAGAIN |
+//! | [`Watermark::Low`] | what programs have in bounded numbers: descriptors and members of epoll sets, of each one for eight frames; more only above the high mark | ENFILE, ENOSPC |
 //! | half of the minimum | packets that arrive or are sent | a packet is lost |
 //! | a quarter of it | every other allocation that may fail (`coracle_fallible`) | ENOMEM and similar errors |
 //! | none | allocations that must not fail, because they are needed to free memory | |
@@ -508,6 +509,11 @@ impl Drop for Frame {
 #[inline]
 pub fn is_below(mark: Watermark) -> bool {
     FREE.load(Ordering::Relaxed) <= watermark(mark)
+}
+
+/// Whether so many frames are free above half-way from the minimum to the high mark: see the module's documentation.
+pub fn has_for_threads(frames: usize) -> bool {
+    FREE.load(Ordering::Relaxed) > (reserve() + watermark(Watermark::High)) / 2 + frames
 }
 
 /// Frames at a mark.

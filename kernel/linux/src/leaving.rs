@@ -14,7 +14,7 @@ use coracle_core::task::debug;
 use coracle_core::task::process::ExitStatus;
 use coracle_core::task::signal::{self, SigInfo};
 use coracle_core::task::thread::{Thread, Work};
-use coracle_core::task::{exit, later, ptrace, rseq, sched, slice};
+use coracle_core::task::{clone, exit, later, ptrace, rseq, sched, slice};
 use coracle_fs::memory::remains;
 use coracle_hal::context::{Fault, UserContext};
 use coracle_hal::paging::USER_END;
@@ -69,6 +69,9 @@ pub fn interrupted(thread: &Arc<Thread>, context: &mut UserContext) {
 pub fn leave(thread: &Arc<Thread>, context: &mut UserContext, mut in_call: bool) {
     loop {
         let work = thread.work();
+        if work.any(Work::NEW) {
+            clone::begins(thread);
+        }
         if work.any(Work::COLLECT) {
             unix::after_call(thread);
         }

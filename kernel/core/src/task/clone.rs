@@ -2,18 +2,18 @@
 use super::debug;
 use super::process::{self, Process};
 use super::signal::{self, SigInfo};
-use super::thread::Thread;
+use super::thread::{Thread, Work};
 use super::{exec, exit, limits, namespaces, ptrace, sched};
 use super::{perf, pid_space};
 use crate::arch::registers;
 use crate::errno::Errno;
-use crate::mm::user;
+use crate::mm::{reclaim, user};
 use alloc::sync::Arc;
 use coracle_fallible::try_arc;
 use coracle_hal::context::UserContext;
-use coracle_hal::frame::{self, Watermark};
-use coracle_hal::sync::atomic::Ordering::*;
-use coracle_hal::task;
+use coracle_hal::frame::{self, FRAME_SIZE};
+use coracle_hal::sync::atomic::{AtomicUsize, Ordering::*};
+use coracle_hal::task::{self, KERNEL_STACK_SIZE};
 use linux_raw_sys::general as abi;
 use linux_raw_sys::ptrace as pt;
 
@@ -44,6 +44,31 @@ impl Request {
 
 /// Namespaces, which a process can have others of than its maker.
 const NAMESPACES: u32 = namespaces::KINDS;
+
+/// Threads that have not run yet.
+static NEW: AtomicUsize = AtomicUsize::new(0);
+
+/// Frames that a thread wants at once when it begins to run: the next page of its program's stack, and one that it writes to, or a page
+/// table.
+const FRAMES_TO_BEGIN: usize = 2;
+
+/// EAGAIN unless there is memory for one more thread, with what it and all that have not run yet want when they begin. A new thread's
+/// memory can be refused here; for its first page another process would be killed, or its own.
+fn check_room() -> Result<(), Errno> {
+    let wanted = KERNEL_STACK_SIZE / FRAME_SIZE + (NEW.load(Relaxed) + 1) * FRAMES_TO_BEGIN;
+    while !frame::has_for_threads(wanted) {
+        if !reclaim::make_room() {
+            return Err(Errno::AGAIN);
+        }
+    }
+    Ok(())
+}
+
+/// The running thread, which [`clone()`] has made, begins to run.
+pub fn begins(thread: &Thread) {
+    thread.work().clear(Work::NEW);
+    NEW.fetch_sub(1, Relaxed);
+}
 
 /// Makes a thread or a process; gives its id as the parent sees it. `set_tid`: the ids that it is to have, that in its own PID namespace
 /// first (clone3(2)). EINVAL, EPERM, ENOMEM, EAGAIN, EEXIST.
@@ -78,9 +103,7 @@ pub fn clone(
     if request.has(abi::CLONE_SETTLS) && !task::is_user_base(request.tls) {
         return Err(Errno::PERM);
     }
-    if frame::is_below(Watermark::Low) {
-        return Err(Errno::AGAIN);
-    }
+    check_room()?;
     limits::check_threads(&parent.process)?;
     let space = parent.process.pid_space_of_children();
     let level = space.as_ref().map_or(0, |space| space.level()) + usize::from(request.has(abi::CLONE_NEWPID));
@@ -169,6 +192,8 @@ pub fn clone(
     let event = ptrace::new_child(parent, &child, &request).unwrap_or(None);
     let told = ptrace::tracer_sees(parent, id) as u64;
     perf::inherit(&child, parent);
+    NEW.fetch_add(1, Relaxed);
+    child.work().set(Work::NEW);
     sched::start(child);
     let mut own = *registers;
     if let Some(event) = event {

@@ -151,6 +151,8 @@ impl Work<'_> {
     pub const CPU_TIMER: u32 = 1 << 8;
     /// A thread of a higher priority waits for its CPU (`sched`).
     pub const GIVE_WAY: u32 = 1 << 9;
+    /// It has not run yet (`clone`).
+    pub const NEW: u32 = 1 << 26;
     /// It is the kernel's own, which never enters a program (`storage`).
     pub const KERNEL: u32 = 1 << 10;
     /// The same, for the thread that answers requests (`control`).
