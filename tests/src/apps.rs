@@ -1,6 +1,6 @@
 //! Guests that serve: how they are booted, on which network, and how a test reaches them.
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::guest::{Server, coracle_run};
 use crate::matrix::Machine;
 use crate::netns::{self, Namespace};
+use crate::ports;
 
 /// How long a server may take from the start of QEMU until it answers.
 const START: Duration = Duration::from_secs(90);
@@ -106,7 +107,7 @@ pub fn serve(
 ) -> Result<(), String> {
     match network {
         Network::User => {
-            let port = free_port()?;
+            let port = ports::free()?;
             let protocol = if service.udp { "/udp" } else { "" };
             let arguments = vec!["-p".into(), format!("127.0.0.1:{port}:{}{protocol}", service.port)];
             let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
@@ -180,13 +181,4 @@ fn boot(
             server.log()
         )),
     }
-}
-
-/// A TCP port of this machine that nothing listens on.
-///
-/// # Errors
-/// If there is none.
-pub fn free_port() -> Result<u16, String> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
-    listener.local_addr().map(|a| a.port()).map_err(|e| e.to_string())
 }

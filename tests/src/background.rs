@@ -1,11 +1,10 @@
 //! A guest in the background, and the commands that a person gives for it.
 use crate::guest::LIMIT;
 use crate::outcome::Outcome;
-use crate::paths;
 use crate::trials::run;
 use crate::wait::until;
+use crate::{paths, ports};
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -48,7 +47,7 @@ impl Background {
         command
     }
 
-    /// Debian's nginx, and the address of a page whose text is "a page". The port of this machine is one that was free.
+    /// Debian's nginx, and the address of a page whose text is "a page".
     ///
     /// # Errors
     /// If the guest does not start.
@@ -57,8 +56,7 @@ impl Background {
         fs::create_dir_all(&site)
             .and_then(|()| fs::write(site.join("page"), "a page"))
             .map_err(|e| e.to_string())?;
-        let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr());
-        let port = free.map_err(|e| e.to_string())?.port();
+        let port = ports::free()?;
         let configuration = paths::programs().join("servers/nginx.conf");
         let add = format!("{}:/etc/nginx/coracle.conf", configuration.display());
         let www = format!("{}:/www", site.display());

@@ -21,6 +21,7 @@ pub mod nested;
 pub mod netns;
 pub mod outcome;
 pub mod paths;
+pub mod ports;
 pub mod terminal;
 pub mod trials;
 pub mod wait;

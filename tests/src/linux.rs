@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::describe::Program;
 use crate::outcome::Outcome;
-use crate::{build, paths, wait};
+use crate::{build, netns, paths, wait};
 
 /// Catches programs that hang.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ pub fn environment(program: &Program) -> Vec<(String, String)> {
 /// If it can't be built or started.
 pub fn run(program: &Program) -> Result<Outcome, String> {
     let file = build::build(program)?;
-    // Another runner may be at the same program: they would share its files and its ports.
+    // Another runner may be at the same program: they would share its files.
     let data = data_folder(program);
     let folder = data.parent().expect("it lies in a folder");
     fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -60,7 +60,7 @@ pub fn run(program: &Program) -> Result<Outcome, String> {
     let mut command = Command::new(&file);
     command.args(arguments(program)).env_clear().env(PATH[0], PATH[1]).envs(environment(program));
     command.current_dir(Path::new("/")).stdin(Stdio::piped()).stdout(writer).stderr(twin).process_group(0);
-    let mut child = command.spawn().map_err(|e| format!("{}: {e}", file.display()))?;
+    let mut child = netns::spawn_alone(&mut command)?;
     // The command holds the writing ends of the pipe, which has to close for its end to be seen.
     drop(command);
     let output = wait::collect(reader);

@@ -1,5 +1,5 @@
-//! A network namespace of the test's own with a tap device for the guest in it, so that tests neither meet each other
-//! nor the machine's network.
+//! Network namespaces, so that tests neither meet each other nor the machine's network: one with a tap device for a guest, and one for a
+//! program that runs on Linux.
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io::Read;
@@ -100,15 +100,7 @@ impl Namespace {
     /// # Errors
     /// If the namespace can't be entered, or what the closure gives.
     pub fn enter<T: Send>(&self, inside: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
-        thread::scope(|scope| {
-            let entered = scope.spawn(|| {
-                let file = File::open(format!("/run/netns/{}", self.name)).map_err(|e| e.to_string())?;
-                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-                    .map_err(|e| e.to_string())?;
-                inside()
-            });
-            entered.join().unwrap_or_else(|_| Err("the test panicked".into()))
-        })
+        enter(&format!("/run/netns/{}", self.name), inside)
     }
 }
 
@@ -120,6 +112,47 @@ impl Drop for Namespace {
         }
         let _ = run("ip", &["netns", "delete", &self.name]);
     }
+}
+
+/// Starts a program in a network namespace that holds an interface, the loopback, and ends with the last process in it. The ports that others on
+/// this machine use, which differ from one moment to the next, are then all free, as in a guest. A user other than root may not make one:
+/// there the program has the machine's network.
+///
+/// # Errors
+/// If the namespace can't be made, or the program not started.
+pub fn spawn_alone(command: &mut Command) -> Result<Child, String> {
+    if !rustix::process::getuid().is_root() {
+        return start(command);
+    }
+    let mut make = Command::new("unshare");
+    make.args(["--net", "sh", "-c", "ip link set lo up && echo ready && read -r _"]);
+    let mut keeper = start(make.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
+    let mut ready = [0; b"ready\n".len()];
+    let read = keeper.stdout.take().expect("stdout is a pipe").read_exact(&mut ready);
+    let started = read
+        .map_err(|_| "no network namespace can be made: unshare or ip has said why".into())
+        .and_then(|()| enter(&format!("/proc/{}/ns/net", keeper.id()), || start(command)));
+    // At the end of its input it ends.
+    drop(keeper.stdin.take());
+    let _ = keeper.wait();
+    started
+}
+
+fn start(command: &mut Command) -> Result<Child, String> {
+    command.spawn().map_err(|e| format!("{} does not start: {e}", command.get_program().display()))
+}
+
+/// Does something on a thread that lives in the network namespace of a file.
+fn enter<T: Send>(file: &str, inside: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+    thread::scope(|scope| {
+        let entered = scope.spawn(|| {
+            let file = File::open(file).map_err(|e| e.to_string())?;
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+                .map_err(|e| e.to_string())?;
+            inside()
+        });
+        entered.join().unwrap_or_else(|_| Err("the test panicked".into()))
+    })
 }
 
 fn run(program: &str, arguments: &[&str]) -> Result<(), String> {

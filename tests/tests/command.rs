@@ -4,7 +4,7 @@ use coracle_tests::guest::{LIMIT, Server};
 use coracle_tests::outcome::Outcome;
 use coracle_tests::trials::{self, Test, check, run};
 use coracle_tests::wait::until;
-use coracle_tests::{build, describe, paths};
+use coracle_tests::{build, describe, paths, ports};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::fs;
@@ -518,8 +518,7 @@ fn commands_of_the_readme() -> Result<(), String> {
         };
         let guest_port: u16 =
             words[publish + 1].rsplit(':').next().and_then(|port| port.parse().ok()).ok_or("no port")?;
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-        let port = free.map_err(|e| e.to_string())?.port();
+        let port = ports::free()?;
         words[publish + 1] = format!("127.0.0.1:{port}:{guest_port}");
         let (question, answer) = match guest_port {
             11211 => ("version\r\n", "VERSION "),

@@ -2,13 +2,13 @@
 use coracle_tests::guest::LIMIT;
 use coracle_tests::json;
 use coracle_tests::outcome::Outcome;
-use coracle_tests::paths;
 use coracle_tests::trials::{self, Test, check, run};
 use coracle_tests::wait::until;
+use coracle_tests::{paths, ports};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
@@ -157,12 +157,6 @@ impl Drop for World {
     }
 }
 
-/// A port of the host that was free just now.
-fn free_port() -> Result<u16, String> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| e.to_string())?;
-    listener.local_addr().map(|address| address.port()).map_err(|e| e.to_string())
-}
-
 /// The answer to `GET path`, without its header; tried until there is one.
 fn get(port: u16, path: &str) -> Result<String, String> {
     let mut answer = String::new();
@@ -231,7 +225,7 @@ fn always_ends_by_stop() -> Result<(), String> {
 
 fn it_starts_with_its_options() -> Result<(), String> {
     let world = World::new("options")?;
-    let port = free_port()?;
+    let port = ports::free()?;
     let script = "echo $WORD >> /data/f; cp /data/f /tmp/f; httpd -f -p 8080 -h /tmp & echo up; wait";
     let publish = format!("{port}:8080");
     let words = [

@@ -3,7 +3,7 @@ use coracle_tests::guest::{LIMIT, Server};
 use coracle_tests::outcome::Outcome;
 use coracle_tests::trials::{self, Test, run};
 use coracle_tests::wait::{collect, until};
-use coracle_tests::{build, paths};
+use coracle_tests::{build, paths, ports};
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
@@ -212,12 +212,6 @@ fn daemon(command: &mut Command) -> Result<Daemon, String> {
     started.map(Daemon).map_err(|e| format!("{:?} does not start: {e}", command.get_program()))
 }
 
-/// A TCP port that is free now.
-fn free_tcp_port() -> Result<u16, String> {
-    let listener = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-    listener.map(|address| address.port()).map_err(|e| e.to_string())
-}
-
 /// Waits until a file holds all of `wanted`.
 fn holds(path: &Path, wanted: &[&str]) -> Result<(), String> {
     let mut text = String::new();
@@ -239,7 +233,7 @@ const SPEAKS: &str = "echo to output; echo to error >&2; logger -p auth.warning 
 
 fn rsyslog_receives() -> Result<(), String> {
     let folder = folder("rsyslog")?;
-    let tcp = free_tcp_port()?;
+    let tcp = ports::free()?;
     let udp =
         UdpSocket::bind("127.0.0.1:0").and_then(|it| it.local_addr()).map_err(|e| e.to_string())?.port();
     let conf = folder.join("rsyslog.conf");
@@ -392,7 +386,7 @@ fn a_server_is_reached_over_tls() -> Result<(), String> {
     if !made.as_ref().is_ok_and(|made| made.status.success()) {
         return Err(format!("openssl makes no certificate: {made:?}"));
     }
-    let port = free_tcp_port()?.to_string();
+    let port = ports::free()?.to_string();
     let output = fs::File::create(&received).map_err(|e| e.to_string())?;
     let mut command = Command::new("openssl");
     command.args([
@@ -469,7 +463,7 @@ fn journald_receives() -> Result<(), String> {
 fn what_is_lost_is_said() -> Result<(), String> {
     let folder = folder("lost")?;
     // Nothing listens there.
-    let server = format!("tcp://127.0.0.1:{}", free_tcp_port()?);
+    let server = format!("tcp://127.0.0.1:{}", ports::free()?);
     let words =
         ["run", "--name", "guest", "--net", "none", "--syslog", &server, "/bin/busybox", "echo", "hello"];
     let ended = works(&folder, &words)?;
@@ -477,7 +471,7 @@ fn what_is_lost_is_said() -> Result<(), String> {
         return Err(ended.evidence());
     }
     // A server that comes late gets what waited.
-    let port = free_tcp_port()?;
+    let port = ports::free()?;
     let server = format!("tcp://127.0.0.1:{port}");
     let mut command = Command::new(paths::coracle());
     command.env("XDG_RUNTIME_DIR", &folder).args([

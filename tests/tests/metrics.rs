@@ -1,11 +1,11 @@
 //! Metrics, as Prometheus gets them: `coracle metrics`, and `coracle top` on a terminal.
 use coracle_tests::guest::{LIMIT, Server};
-use coracle_tests::paths;
 use coracle_tests::trials::{self, Test, run};
 use coracle_tests::wait::until;
+use coracle_tests::{paths, ports};
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -58,11 +58,6 @@ impl Drop for Daemon {
     }
 }
 
-fn free_port() -> Result<u16, String> {
-    let listener = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-    listener.map(|address| address.port()).map_err(|e| e.to_string())
-}
-
 /// The answer to a request, head and all.
 fn ask(port: u16, request: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
@@ -78,7 +73,7 @@ fn get(port: u16, path: &str) -> std::io::Result<String> {
 
 /// Starts `coracle metrics`, and waits until it answers.
 fn serve(folder: &Path) -> Result<(Server, u16), String> {
-    let port = free_port()?;
+    let port = ports::free()?;
     let server = Server::start(&mut coracle(
         folder,
         &["metrics", "--threads", "--listen", &format!("127.0.0.1:{port}")],
@@ -96,7 +91,7 @@ fn prometheus_scrapes_guests() -> Result<(), String> {
     let _other = Guest::start(&folder, "other", &["--cpus", "2", "/bin/busybox", "sleep", "10000"])?;
     let _closed = Guest::start(&folder, "closed", &["--control", "none", "/bin/busybox", "sleep", "10000"])?;
     let (server, port) = serve(&folder)?;
-    let prometheus = free_port()?;
+    let prometheus = ports::free()?;
     let config = folder.join("prometheus.yml");
     let text = format!(
         "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
@@ -187,7 +182,7 @@ fn a_guest_serves_its_own_metrics() -> Result<(), String> {
         return Err(built.evidence());
     }
     for mode in ["unikernel", "protected"] {
-        let port = free_port()?;
+        let port = ports::free()?;
         let guest = Guest::start(
             &folder,
             "own",

@@ -1,10 +1,9 @@
 //! Debian's strace, gdb and gdbserver inside guests (ptrace(2)), as a person uses them there.
 use coracle_tests::guest::{LIMIT, Server};
-use coracle_tests::paths;
 use coracle_tests::trials::{self, Test, run};
 use coracle_tests::wait::until;
+use coracle_tests::{paths, ports};
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
@@ -121,8 +120,7 @@ fn gdb_debugs_a_program() -> Result<(), String> {
 
 fn gdbserver_serves_the_host() -> Result<(), String> {
     let built = program("served")?;
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
-    let port = port.map_err(|e| e.to_string())?.port();
+    let port = ports::free()?;
     let forward = format!("{port}:2345");
     let mut command = Command::new(paths::coracle());
     command.args(["run", "-p", &forward, "--add"]).arg(&built).args(["--add", "/bin/sh", "gdbserver", "--"]);

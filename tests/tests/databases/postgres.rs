@@ -1,8 +1,8 @@
 //! PostgreSQL 15: rows that psql inserts, each a transaction of its own.
 use crate::Chance;
 use crate::volume::{AT, Volume, kill, until};
-use coracle_tests::apps::free_port;
 use coracle_tests::guest::{LIMIT, Server};
+use coracle_tests::ports;
 use coracle_tests::{guest, paths};
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn query(port: u16, text: &str) -> Result<String, String> {
 }
 
 fn serve(volume: &Volume, round: u32, rules: &Path) -> Result<(Server, u16), String> {
-    let port = free_port()?;
+    let port = ports::free()?;
     let mut command = command(volume, round, rules);
     command.args(["-p", &format!("{port}:5432"), SERVER, "-D", &data()]);
     command.args([

@@ -1,8 +1,8 @@
 //! Debian's redis-server: with a log that is synced before each answer (`appendfsync always`), and with snapshots (BGSAVE).
 use crate::Chance;
 use crate::volume::{AT, Volume, kill, until};
-use coracle_tests::apps::free_port;
 use coracle_tests::guest::Server;
+use coracle_tests::ports;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -67,7 +67,7 @@ impl Client {
 
 /// Boots the server and waits until it answers.
 fn serve(volume: &Volume, round: u32, settings: &[&str]) -> Result<(Server, u16), String> {
-    let port = free_port()?;
+    let port = ports::free()?;
     let mut command = volume.run(round);
     command.args(["-p", &format!("{port}:6379"), "redis-server", "--port", "6379", "--protected-mode", "no"]);
     let mut guest = Server::start(command.args(["--dir", AT]).args(settings))?;

@@ -1,9 +1,10 @@
 //! Network cards with other features than those that `coracle run` makes.
 use crate::Case;
-use coracle_tests::apps::{ANSWER, free_port};
+use coracle_tests::apps::ANSWER;
 use coracle_tests::bare;
 use coracle_tests::guest::Server;
 use coracle_tests::netns::{self, Namespace};
+use coracle_tests::ports;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -236,7 +237,7 @@ fn on_tap(machine: &str, card: &str) -> Result<(), String> {
 
 fn on_user_network(machine: &str, card: &str) -> Result<(), String> {
     let image = image()?;
-    let port = free_port()?;
+    let port = ports::free()?;
     let netdev = format!("-netdev user,id=net,hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:11211");
     let machine = format!("{machine} -m 128M {netdev} -device {card},netdev=net");
     let mut server = Server::start(&mut bare::qemu(&machine, "ip=10.0.2.15/24 gw=10.0.2.2", &image))?;
