@@ -16,6 +16,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::thread;
 
 #[path = "src/kernel/calls.rs"]
 mod calls;
@@ -87,28 +89,30 @@ fn embed() -> Result<(), Box<dyn Error>> {
             println!("cargo::rerun-if-changed={}", root.join(source).display());
         }
     }
-    for (index, architecture) in ARCHITECTURES.iter().enumerate() {
+    for architecture in &ARCHITECTURES {
         println!("cargo::rerun-if-env-changed={}", architecture.prebuilt);
-        let kernel = match env::var_os(architecture.prebuilt) {
-            Some(path) => {
-                println!("cargo::rerun-if-changed={}", Path::new(&path).display());
-                Some(PathBuf::from(path))
+        if let Some(path) = env::var_os(architecture.prebuilt) {
+            println!("cargo::rerun-if-changed={}", Path::new(&path).display());
+        }
+    }
+    let kernel = |architecture: &Architecture| match env::var_os(architecture.prebuilt) {
+        Some(path) => Ok(Some(PathBuf::from(path))),
+        None if are_built => build(&root, &target_dir(&out, architecture), architecture.target).map(Some),
+        None => Ok(None),
+    };
+    // Side by side: most of a build is the work of one thread, which optimises the kernel as a whole.
+    let kernels = thread::scope(|scope| {
+        let threads = ARCHITECTURES.each_ref().map(|architecture| scope.spawn(move || kernel(architecture)));
+        threads.map(|thread| thread.join().expect("the build of a kernel does not panic"))
+    });
+    for (index, (architecture, kernel)) in ARCHITECTURES.iter().zip(kernels).enumerate() {
+        let kernel = match kernel {
+            Err(error) if index > 0 => {
+                let reason = error.lines().next().unwrap_or_default();
+                println!("cargo::warning=the command has no kernel for {}: {reason}", architecture.name);
+                None
             }
-            None if !are_built => None,
-            None => {
-                let built = build(&root, &target_dir(&out), architecture.target);
-                if let (Err(error), 1..) = (&built, index) {
-                    let error = error.to_string();
-                    println!(
-                        "cargo::warning=the command has no kernel for {}: {}",
-                        architecture.name,
-                        error.lines().next().unwrap_or_default()
-                    );
-                    None
-                } else {
-                    Some(built?)
-                }
-            }
+            kernel => kernel?,
         };
         leave(&out, architecture, kernel.as_deref())?;
     }
@@ -137,21 +141,28 @@ fn leave(out: &Path, architecture: &Architecture, kernel: Option<&Path>) -> Resu
     Ok(())
 }
 
-/// Where the kernel is built: beside the other profiles (`target/kernel`), so that the command's debug and release
-/// builds share one kernel; in `OUT_DIR` where the layout is not cargo's usual one.
-fn target_dir(out: &Path) -> PathBuf {
+/// Where the kernel is built: beside the other profiles (`target/kernel/x86_64`), so that the command's debug and release
+/// builds share one kernel; in `OUT_DIR` where the layout is not cargo's usual one. Each architecture has a directory, since a cargo that builds
+/// keeps others out of it.
+fn target_dir(out: &Path, architecture: &Architecture) -> PathBuf {
     // target/PROFILE/build/coracle-HASH/out
     const DEPTH: usize = 4;
     match out.ancestors().nth(DEPTH) {
-        Some(target) if target.join("CACHEDIR.TAG").exists() => target.join("kernel"),
-        _ => out.join("kernel"),
+        Some(target) if target.join("CACHEDIR.TAG").exists() => target,
+        _ => out,
     }
+    .join("kernel")
+    .join(architecture.name)
 }
 
 /// Builds the kernel, and returns where its ELF is.
-fn build(root: &Path, target_dir: &Path, target: &str) -> Result<PathBuf, Box<dyn Error>> {
+fn build(root: &Path, target_dir: &Path, target: &str) -> Result<PathBuf, String> {
+    /// rustup adds to the toolchain for one caller at a time.
+    static TOOLCHAIN: Mutex<()> = Mutex::new(());
     let rustc = env::var_os("RUSTC").ok_or("cargo did not set RUSTC")?;
+    let toolchain = TOOLCHAIN.lock();
     let plain = has_target(&rustc, target) || (rustup_adds(target) && has_target(&rustc, target));
+    drop(toolchain);
     let mut command = if plain {
         let mut command = Command::new(env::var_os("CARGO").ok_or("cargo did not set CARGO")?);
         clean(&mut command);
@@ -176,8 +187,7 @@ fn build(root: &Path, target_dir: &Path, target: &str) -> Result<PathBuf, Box<dy
             "building the kernel failed ({}):\n{}",
             output.status,
             String::from_utf8_lossy(&output.stderr)
-        )
-        .into());
+        ));
     }
     Ok(target_dir.join(target).join(PROFILE).join(PACKAGE))
 }

@@ -29,7 +29,7 @@ const POINTER_CALLS: &str = "xtask/pointer-calls.txt";
 const USAGE: &str = "usage: xtask system-calls [--check FILE | --write FILE]\n       xtask metrics --check FILE | --write FILE\n       xtask layers [--check FILE | --write FILE]\n       xtask interrupts [KERNEL-ELF]\n       xtask allocations [--list] [KERNEL-ELF]\n       xtask stack [--path] [KERNEL-ELF]\n       xtask call-path [KERNEL-ELF]";
 
 /// Where the build of the command leaves the kernel with its symbols, below the repository.
-const KERNEL: &str = "target/kernel/x86_64-unknown-none/kernel/coracle-kernel";
+const KERNEL: &str = "target/kernel/x86_64/x86_64-unknown-none/kernel/coracle-kernel";
 
 /// The layers of the kernel, and the arrows upwards that are known, below the repository.
 const LAYERS: &str = "xtask/layers.txt";
