@@ -92,11 +92,20 @@ pub fn connect(name: &str) -> Result<UnixStream> {
         return Err(Error::new(format!("`{name}` is not running")));
     }
     let (address, _directory) = socket(name)?;
-    UnixStream::connect(address).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Error::new(format!("`{name}` cannot be asked"))
-            .why("it was started with `--control none`, or by an older `coracle`")
-            .help("start it with `--control observe` or `full`, and an image that allows it"),
-        _ => Error::new(format!("`{name}` cannot be asked")).why(error),
+    UnixStream::connect(address).map_err(|why| {
+        let error = Error::new(format!("`{name}` cannot be asked"));
+        match (why.kind(), record::state(name).phase) {
+            (ErrorKind::NotFound | ErrorKind::ConnectionRefused, Phase::Starting) => {
+                error.why("its machine is about to start").help("try again in a moment")
+            }
+            (ErrorKind::NotFound | ErrorKind::ConnectionRefused, Phase::Restarting) => error
+                .why("it has ended, and starts again after a while")
+                .help("`coracle logs` has why it ended"),
+            (ErrorKind::NotFound, _) => error
+                .why("it was started with `--control none`, or by an older `coracle`")
+                .help("start it with `--control observe` or `full`, and an image that allows it"),
+            _ => error.why(why),
+        }
     })
 }
 

@@ -1,7 +1,6 @@
 //! The kernel that `build.rs` left here.
 
 use std::borrow::Cow;
-use std::ffi::OsStr;
 use std::io::Read as _;
 use std::path::PathBuf;
 
@@ -59,8 +58,9 @@ pub struct Kernel {
 impl Kernel {
     /// The embedded kernel of an architecture, or the one that `CORACLE_KERNEL` names.
     pub fn load(arch: Arch) -> Result<Self> {
-        if let Some(path) = std::env::var_os(OVERRIDE) {
-            return Self::from_file(&path, arch);
+        if let Some((path, _, parts)) = named(arch)? {
+            let version = format!("{} from {}", env!("CARGO_PKG_VERSION"), path.display());
+            return Ok(Kernel { elf: Cow::Owned(parts.stripped), symbols: parts.symbols, version });
         }
         let embedded = embedded(arch)?;
         Ok(Kernel {
@@ -74,26 +74,29 @@ impl Kernel {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         })
     }
-
-    fn from_file(path: &OsStr, arch: Arch) -> Result<Self> {
-        let path = PathBuf::from(path);
-        let elf = crate::error::read(&path)?;
-        let unusable = |why: String| {
-            Error::new(format!("the kernel `{}` cannot be used", path.display()))
-                .why(why)
-                .help(format!("unset {OVERRIDE} to use the kernel of this command"))
-        };
-        let parts = symbols::split(&elf).map_err(unusable)?;
-        if parts.machine != arch.elf_machine().0 {
-            return Err(unusable(format!("it is not for {arch}, as the program is")));
-        }
-        let version = format!("{} from {}", env!("CARGO_PKG_VERSION"), path.display());
-        Ok(Kernel { elf: Cow::Owned(parts.stripped), symbols: parts.symbols, version })
-    }
 }
 
-/// The embedded kernel of an architecture with symbols and debug information, for gdb.
+/// The kernel that `CORACLE_KERNEL` names, if it does: its path, its ELF, and what that is made of.
+fn named(arch: Arch) -> Result<Option<(PathBuf, Vec<u8>, symbols::Parts)>> {
+    let Some(path) = std::env::var_os(OVERRIDE).map(PathBuf::from) else { return Ok(None) };
+    let elf = crate::error::read(&path)?;
+    let unusable = |why: String| {
+        Error::new(format!("the kernel `{}` cannot be used", path.display()))
+            .why(why)
+            .help(format!("unset {OVERRIDE} to use the kernel of this command"))
+    };
+    let parts = symbols::split(&elf).map_err(unusable)?;
+    if parts.machine != arch.elf_machine().0 {
+        return Err(unusable(format!("it is not for {arch}")));
+    }
+    Ok(Some((path, elf, parts)))
+}
+
+/// The kernel of an architecture with symbols and debug information, for gdb: the embedded one, or the one that `CORACLE_KERNEL` names.
 pub fn debug_elf(arch: Arch) -> Result<Vec<u8>> {
+    if let Some((_, elf, _)) = named(arch)? {
+        return Ok(elf);
+    }
     let mut elf = Vec::new();
     flate2::read::DeflateDecoder::new(embedded(arch)?.debug_elf)
         .read_to_end(&mut elf)
