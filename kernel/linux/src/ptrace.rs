@@ -1,11 +1,12 @@
 //! ptrace(2): the requests.
 use super::call::Call;
 use super::other_process::process_of;
-use super::watch;
+use super::{seccomp, watch};
 use alloc::sync::Arc;
 use coracle_core::arch::meaning::OldRequest;
 use coracle_core::arch::{machine, registers, traced};
 use coracle_core::errno::{Errno, SysResult};
+use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::mm::user;
 use coracle_core::task::debug::held::{Held, INFO_BYTES, Stop, StopKind};
 use coracle_core::task::pid_space;
@@ -35,8 +36,8 @@ pub fn ptrace(call: &Call) -> SysResult {
     match request {
         pt::PTRACE_TRACEME => return trace_me(call),
         pt::PTRACE_ATTACH => return attach(call, id, false, 0),
-        pt::PTRACE_SEIZE if address == 0 && data as u32 & !pt::PTRACE_O_MASK == 0 => {
-            return attach(call, id, true, data as u32);
+        pt::PTRACE_SEIZE if address == 0 && data & !(pt::PTRACE_O_MASK as usize) == 0 => {
+            return attach(call, id, true, checked_options(call, data)?);
         }
         pt::PTRACE_SEIZE => return Err(Errno::IO),
         _ => {}
@@ -99,10 +100,11 @@ pub fn ptrace(call: &Call) -> SysResult {
         pt::PTRACE_GETREGSET | pt::PTRACE_SETREGSET => {
             at.register_set(address as u64, data, request == pt::PTRACE_SETREGSET)?
         }
-        pt::PTRACE_SETOPTIONS if data as u32 & !pt::PTRACE_O_MASK == 0 => {
-            tracing.state.lock().options = data as u32;
+        pt::PTRACE_SETOPTIONS => {
+            let options = checked_options(call, data)?;
+            tracing.state.lock().options = options;
         }
-        pt::PTRACE_SETOPTIONS => return Err(Errno::INVAL),
+        pt::PTRACE_SECCOMP_GET_METADATA => return seccomp::metadata(call.thread(), &thread, address, data),
         pt::PTRACE_GETEVENTMSG => user::write_u64(data, state.message)?,
         pt::PTRACE_PEEKSIGINFO => return peek_signals(&thread, address, data),
         pt::PTRACE_GETSIGINFO => {
@@ -143,6 +145,21 @@ pub fn ptrace(call: &Call) -> SysResult {
         _ => return Err(Errno::IO),
     }
     Ok(0)
+}
+
+/// Options as they are given. EINVAL for unknown ones; EPERM for PTRACE_O_SUSPEND_SECCOMP without CAP_SYS_ADMIN, or of a thread whose own
+/// calls are filtered, or would be.
+fn checked_options(call: &Call, options: usize) -> Result<u32, Errno> {
+    let known = u32::try_from(options).ok().filter(|options| options & !pt::PTRACE_O_MASK == 0);
+    let options = known.ok_or(Errno::INVAL)?;
+    if options & pt::PTRACE_O_SUSPEND_SECCOMP != 0 {
+        check_capability(capability::SYS_ADMIN)?;
+        let me = call.thread();
+        if me.filters.mode() != 0 || ptrace::has_option(me, pt::PTRACE_O_SUSPEND_SECCOMP) {
+            return Err(Errno::PERM);
+        }
+    }
+    Ok(options)
 }
 
 /// PTRACE_TRACEME: the parent traces the caller.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use coracle_bpf::{Fault, Instruction, PROGRAM_MAX, Program, SystemCall};
 use coracle_core::arch::{machine, registers};
 use coracle_core::errno::{Errno, SysResult};
-use coracle_core::fs::access::{capability, check_capability_in};
+use coracle_core::fs::access::{capability, check_capability, check_capability_in};
 use coracle_core::fs::file::OpenFile;
 use coracle_core::mm::user;
 use coracle_core::task::call_filters::{FILTERED, Filter, Heard, Listens, STRICT};
@@ -73,6 +73,9 @@ fn data_of(call: &Call, number: usize) -> SystemCall {
 pub fn judge(call: &Call, number: usize, act: bool) -> Verdict {
     let thread = call.thread();
     let watch = thread.filters.watch.load(Relaxed);
+    if ptrace::has_option(thread, pt::PTRACE_O_SUSPEND_SECCOMP) {
+        return Verdict::Make;
+    }
     let put_off = Verdict::Skip(0);
     if watch & STRICT != 0 && !STRICT_CALLS.contains(&(number as u32)) {
         if !act {
@@ -172,6 +175,27 @@ pub fn seccomp(call: &Call) -> SysResult {
         }
         _ => Err(Errno::INVAL),
     }
+}
+
+/// PTRACE_SECCOMP_GET_METADATA of ptrace(2): the `struct seccomp_metadata` at `at`, of `size` bytes, says which filter of `thread` is meant, the
+/// oldest being 0, and is given its flags. EACCES, EINVAL; ENOENT if there is none.
+pub fn metadata(caller: &Thread, thread: &Thread, size: usize, at: usize) -> SysResult {
+    const BYTES: usize = 16;
+    check_capability(capability::SYS_ADMIN).map_err(|_| Errno::ACCES)?;
+    if caller.filters.mode() != 0 {
+        return Err(Errno::ACCES);
+    }
+    let size = size.min(BYTES);
+    if size < BYTES / 2 {
+        return Err(Errno::INVAL);
+    }
+    let place = user::read_u64(at)?;
+    let filters = thread.filters.get().ok_or(Errno::INVAL)?;
+    let filter = usize::try_from(place).ok().and_then(|place| filters.get(place)).ok_or(Errno::NOENT)?;
+    let flags = u64::from(if filter.is_logged { LOG } else { 0 });
+    let words = [place, flags].map(u64::to_le_bytes);
+    user::write(at, &words.as_flattened()[..size])?;
+    Ok(size)
 }
 
 /// PR_SET_SECCOMP of prctl(2).

@@ -6,6 +6,7 @@ mod trace;
 
 pub use report::{Ended, Found, look};
 pub use stop::{
-    call_stop, event, executed, group_stop, interrupted, new_child, signal_stop, tracer_sees, wake,
+    call_stop, event, executed, group_stop, has_option, interrupted, new_child, signal_stop, tracer_sees,
+    wake,
 };
 pub use trace::{attach, keeps_rights, process_ended, release, resume, thread_ended, tracer_ended};

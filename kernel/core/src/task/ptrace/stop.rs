@@ -188,6 +188,12 @@ pub fn call_stop(thread: &Arc<Thread>, context: &mut UserContext, kind: StopKind
     send(thread, signal);
 }
 
+/// Whether a thread is traced with an option (PTRACE_O_*).
+pub fn has_option(thread: &Thread, option: u32) -> bool {
+    let traced = &thread.debug.traced;
+    traced.is_on() && traced.state.lock().options & option != 0
+}
+
 /// An event has come that the tracer may have asked for (PTRACE_O_*); whether it has.
 pub fn event(thread: &Arc<Thread>, context: &mut UserContext, event: u32, message: u64) -> bool {
     let asked = thread.debug.traced.is_on() && thread.debug.traced.state.lock().options & 1 << event != 0;
