@@ -78,6 +78,8 @@ pub(super) fn set_groups(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
     space.set_denies_groups(denies)
 }
 
+/// Bytes of a clock's name that are read.
+const CLOCK_NAME_MAX: usize = 9;
 /// Names of the clocks in timens_offsets, and their numbers.
 const CLOCKS: [(&str, &str); 2] = [("monotonic", "1"), ("boottime", "7")];
 
@@ -90,24 +92,30 @@ pub(super) fn time_offsets(subject: &Subject, text: &mut Text) -> Result<(), NoM
     })
 }
 
-/// Lines of a clock, seconds and nanoseconds. EINVAL, EPERM without CAP_SYS_TIME, and what [`TimeSpace::set_offsets`] says; EACCES for the first
+/// Lines of a clock, seconds and nanoseconds, read as scanf(3) reads "%9s %lld %lu": what follows in a line is not looked at. EINVAL, EPERM without CAP_SYS_TIME, and what [`TimeSpace::set_offsets`] says; EACCES for the first
 /// namespace.
 ///
 /// [`TimeSpace::set_offsets`]: coracle_core::task::time_space::TimeSpace::set_offsets
 pub(super) fn set_time_offsets(subject: &Subject, text: &[u8]) -> Result<(), Errno> {
     let text = core::str::from_utf8(text).map_err(|_| Errno::INVAL)?;
     let mut new = [None; 2];
-    for (count, line) in text.trim_end_matches('\n').split('\n').enumerate() {
-        let mut words = line.split_whitespace();
-        let clock = words.next().ok_or(Errno::INVAL)?;
+    for line in text.strip_suffix('\n').unwrap_or(text).split('\n').take(CLOCKS.len()) {
+        let mut line = line.trim_start();
+        let is_end = |(at, letter): &(usize, char)| letter.is_whitespace() || *at == CLOCK_NAME_MAX;
+        let end = line.char_indices().find(is_end).map_or(line.len(), |(at, _)| at);
+        let clock;
+        (clock, line) = line.split_at(end);
         let which =
             CLOCKS.iter().position(|(name, id)| *name == clock || *id == clock).ok_or(Errno::INVAL)?;
-        let mut number = || words.next().and_then(|word| word.parse::<i64>().ok()).ok_or(Errno::INVAL);
-        let offset = (number()?, number()?);
-        if count >= CLOCKS.len() {
-            return Err(Errno::INVAL);
-        }
-        new[which] = Some(offset);
+        let mut number = || {
+            let text = line.trim_start();
+            let is_digit = |(at, letter): (usize, char)| letter.is_ascii_digit() || at == 0 && letter == '-';
+            let len = text.char_indices().take_while(|&letter| is_digit(letter)).count();
+            let (digits, rest) = text.split_at(len);
+            line = rest;
+            digits.parse::<i64>().map_err(|_| Errno::INVAL)
+        };
+        new[which] = Some((number()?, number()?));
     }
     let space = subject.process.namespaces.lock().time_of_children.clone();
     let owner = space.as_ref().and_then(|space| space.owner.clone());

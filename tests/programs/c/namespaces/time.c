@@ -138,6 +138,14 @@ int main(int argc, char **argv) {
     show_offsets();
     SHOW(put("boottime -1000000000 0"));
     SHOW(put("monotonic 9223372036854775807 0"));
+    SHOW(put("  monotonic\t864000  7 and more"));
+    SHOW(put("monotonic864000 8"));
+    SHOW(put("monotonic 864000 9x"));
+    show_offsets();
+    SHOW(put("monotonic 1x 0"));
+    SHOW(put("monotonic 864000 0\n\n"));
+    SHOW(put("\nmonotonic 864000 0"));
+    SHOW(put("monotonic 864000 0\n1 864000"));
     SHOW(put("monotonic 1 1000000000"));
     SHOW(put("monotonic 1 -1"));
     SHOW(put("monotonic 1"));
