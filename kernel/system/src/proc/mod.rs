@@ -1,6 +1,7 @@
 //! /proc (proc(5)).
 mod descriptors;
 mod ids;
+mod map_files;
 mod maps;
 mod memory;
 mod mounts;

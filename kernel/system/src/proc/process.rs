@@ -1,6 +1,7 @@
 //! /proc/PID and /proc/PID/task/TID.
 use super::descriptors::{Descriptors, Tasks};
 use super::ids;
+use super::map_files::MapFiles;
 use super::maps::{maps, smaps_rollup};
 use super::memory;
 use super::mounts::{mountinfo, mounts, mountstats};
@@ -10,6 +11,7 @@ use super::status::{limits, sched, schedstat, stat, statm, status};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_core::arch::registers;
 use coracle_core::errno::Errno;
 use coracle_core::fs::access::{capability, check_capability};
 use coracle_core::fs::inode::Link;
@@ -81,7 +83,7 @@ pub fn directory(subject: Subject) -> Result<Box<dyn Directory>, NoMemory> {
 
 /// What a process has, and a thread has not (proc(5)). Without this, threads would be found below their threads without an
 /// end, and a directory holds those above it.
-const OF_PROCESSES: &[&[u8]] = &[b"mountstats", b"task", b"timerslack_ns"];
+const OF_PROCESSES: &[&[u8]] = &[b"map_files", b"mountstats", b"task", b"timerslack_ns"];
 /// What a thread has, and a process has not.
 const OF_THREADS: &[&[u8]] = &[b"children"];
 
@@ -152,6 +154,10 @@ fn directory_of_network(_: &Subject) -> Result<Box<dyn Directory>, NoMemory> {
     net_directory()
 }
 
+fn directory_of_mappings(subject: &Subject) -> Result<Box<dyn Directory>, NoMemory> {
+    Ok(try_box(MapFiles(subject.clone()))?)
+}
+
 fn directory_of_threads(subject: &Subject) -> Result<Box<dyn Directory>, NoMemory> {
     Ok(try_box(Tasks(subject.clone()))?)
 }
@@ -186,6 +192,7 @@ static FILES: Table<Subject> = &[
     ),
     ("limits", Item::Text(limits)),
     ("loginuid", Item::Setting(login_user, set_login_user)),
+    ("map_files", Item::Dynamic(directory_of_mappings)),
     ("maps", Item::Pieces(|s, from, text| s.check().and_then(|()| maps(s, from, text, false)))),
     ("mem", Item::Opened(|s, place| memory::open(s, place, false))),
     ("mountinfo", Item::Text(mountinfo)),
@@ -214,6 +221,7 @@ static FILES: Table<Subject> = &[
     ("stat", Item::Text(stat)),
     ("statm", Item::Text(statm)),
     ("status", Item::Text(status)),
+    ("syscall", Item::Pieces(system_call)),
     ("task", Item::Dynamic(directory_of_threads)),
     ("timens_offsets", Item::Setting(ids::time_offsets, ids::set_time_offsets)),
     ("timerslack_ns", Item::Setting(timer_slack, set_timer_slack)),
@@ -315,6 +323,28 @@ fn auxv(subject: &Subject, _from: u64, text: &mut Text) -> Piece {
     let program = subject.program();
     let mut words = program.auxv.iter().flat_map(|(kind, value)| [kind, value]);
     words.try_for_each(|word| text.push(&word.to_le_bytes()))?;
+    Ok(None)
+}
+
+/// The call that a thread sleeps in, or that reads this: its number, arguments, stack pointer and where it goes on; -1 and the latter two if
+/// it sleeps in none (proc_pid_syscall(5)). EPERM unless the running program may look into the process.
+fn system_call(subject: &Subject, _from: u64, text: &mut Text) -> Piece {
+    look_into::check(&subject.process)?;
+    let thread = subject.main().ok_or(Errno::SRCH)?;
+    let stays = || thread.sched.is_parked() || this::with(|me| Arc::ptr_eq(me, &thread));
+    // Of one that was woken meanwhile they may be a mixture.
+    let registers = if stays() { thread.task.look_at_registers().filter(|_| stays()) } else { None };
+    let Some(registers) = registers else {
+        text.push(b"running\n")?;
+        return Ok(None);
+    };
+    if registers::is_in_call(&registers) {
+        write!(text, "{}", registers.call_number())?;
+        registers.arguments().iter().try_for_each(|argument| write!(text, " {argument:#x}"))?;
+    } else {
+        text.push(b"-1")?;
+    }
+    writeln!(text, " {:#x} {:#x}", registers::sp(&registers), registers.return_address())?;
     Ok(None)
 }
 
