@@ -1,7 +1,10 @@
 //! Memory shared with devices. Where it lies is known to this crate alone, so a device is given it only by a queue that holds
 //! it meanwhile ([`crate::virtio::queue`]).
+use crate::machine::archive;
 use crate::mm::layout::{self, PAGE};
 use crate::mm::{buddy, frame, heap};
+use alloc::boxed::Box;
+use coracle_fallible::try_box;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
@@ -159,15 +162,26 @@ impl Drop for PacketBuffer {
     }
 }
 
-/// A packet buffer with several owners, like an `Arc<PacketBuffer>` but in one piece: the count of owners lies at its
-/// end. The last owner frees it.
-pub struct SharedBuffer(NonNull<SharedParts>);
+/// A packet buffer with several owners, like an `Arc<PacketBuffer>` but in one piece: what it is and the count of owners lie at its
+/// end. The last owner frees it. Or bytes of the image ([`SharedBuffer::of_image`]), which nobody writes.
+pub struct SharedBuffer(NonNull<Head>);
+
+/// What all buffers have.
+struct Head {
+    bytes: NonNull<u8>,
+    len: u32,
+    /// The bytes are not this buffer's own, and the head is in a box.
+    is_of_image: bool,
+    owners: AtomicU32,
+}
 
 #[repr(C, align(2048))]
 struct SharedParts {
     bytes: [u8; SharedBuffer::SIZE],
-    owners: AtomicU32,
+    head: Head,
 }
+
+const _: () = assert!(size_of::<SharedParts>() == PacketBuffer::SIZE);
 
 // SAFETY: owners on all CPUs only read the bytes, unless there is only one.
 unsafe impl Send for SharedBuffer {}
@@ -181,8 +195,8 @@ impl SharedBuffer {
         heap::packets_are_many()
     }
 
-    /// Bytes in a buffer.
-    pub const SIZE: usize = PacketBuffer::SIZE - 8;
+    /// Bytes in a buffer; those of the image are as many or more.
+    pub const SIZE: usize = PacketBuffer::SIZE - size_of::<Head>();
 
     /// A buffer with one owner. `None`: out of memory. Contents are whatever an earlier packet left.
     #[inline]
@@ -205,39 +219,63 @@ impl SharedBuffer {
 
     #[inline]
     fn over(memory: *mut u8) -> Option<SharedBuffer> {
-        let buffer = NonNull::new(memory.cast::<SharedParts>())?;
+        let bytes = NonNull::new(memory)?;
         // SAFETY: the memory is ours alone, as large and aligned as the parts.
-        unsafe { (&raw mut (*buffer.as_ptr()).owners).write(AtomicU32::new(1)) };
-        Some(SharedBuffer(buffer))
+        let head = unsafe { &raw mut (*memory.cast::<SharedParts>()).head };
+        let (len, owners) = (Self::SIZE as u32, AtomicU32::new(1));
+        // SAFETY: as above.
+        unsafe { head.write(Head { bytes, len, is_of_image: false, owners }) };
+        NonNull::new(head).map(SharedBuffer)
     }
 
-    #[inline]
-    fn parts(&self) -> &SharedParts {
-        // SAFETY: the parts live as long as there is an owner.
+    /// Bytes of the image, to be sent from where they lie. `None` for other bytes, for fewer than [`SharedBuffer::SIZE`], of which a
+    /// copy costs less, and without memory.
+    pub fn of_image(bytes: &'static [u8]) -> Option<SharedBuffer> {
+        let image = archive::image()?.as_ptr_range();
+        let range = bytes.as_ptr_range();
+        if bytes.len() < Self::SIZE || range.start < image.start || image.end < range.end {
+            return None;
+        }
+        Self::lasting(bytes)
+    }
+
+    fn lasting(bytes: &'static [u8]) -> Option<SharedBuffer> {
+        let len = u32::try_from(bytes.len()).ok()?;
+        let (bytes, owners) = (NonNull::from(bytes).cast(), AtomicU32::new(1));
+        let head = try_box(Head { bytes, len, is_of_image: true, owners }).ok()?;
+        NonNull::new(Box::into_raw(head)).map(SharedBuffer)
+    }
+
+    #[inline(always)]
+    fn head(&self) -> &Head {
+        // SAFETY: it lives as long as there is an owner.
         unsafe { self.0.as_ref() }
     }
 
     /// Physical address.
     #[inline]
     pub(crate) fn phys(&self) -> u64 {
-        layout::direct_phys(self.0.as_ptr() as usize)
+        // The image lies in the map of all RAM, as the heap does.
+        layout::direct_phys(self.head().bytes.as_ptr() as usize)
     }
 
     /// The bytes.
     #[inline]
     pub fn as_slice(&self) -> &[u8] {
-        &self.parts().bytes
+        let Head { bytes, len, .. } = self.head();
+        // SAFETY: they live as long as there is an owner, or for ever, and nobody writes them while there are several.
+        unsafe { core::slice::from_raw_parts(bytes.as_ptr(), *len as usize) }
     }
 
-    /// The bytes for writing, if there is no other owner.
+    /// The bytes for writing, if there is no other owner and they are not the image's.
     #[inline]
     pub fn as_mut_slice(&mut self) -> Option<&mut [u8]> {
-        if self.parts().owners.load(Ordering::Acquire) != 1 {
+        if self.head().is_of_image || self.head().owners.load(Ordering::Acquire) != 1 {
             return None;
         }
         // SAFETY: this is the only owner and it is borrowed mutably, so nobody else looks at the bytes or can become an
-        // owner meanwhile.
-        Some(unsafe { &mut self.0.as_mut().bytes })
+        // owner meanwhile. All buffers that are not of the image have so many.
+        Some(unsafe { core::slice::from_raw_parts_mut(self.head().bytes.as_ptr(), Self::SIZE) })
     }
 }
 
@@ -246,7 +284,7 @@ impl Clone for SharedBuffer {
     fn clone(&self) -> Self {
         /// More owners than any machine has references: only a leak comes here, and wrapping would free a used buffer.
         const OWNERS_MAX: u32 = u32::MAX / 2;
-        let before = self.parts().owners.fetch_add(1, Ordering::Relaxed);
+        let before = self.head().owners.fetch_add(1, Ordering::Relaxed);
         assert!(before < OWNERS_MAX, "references to a packet buffer leak");
         SharedBuffer(self.0)
     }
@@ -255,10 +293,15 @@ impl Clone for SharedBuffer {
 impl Drop for SharedBuffer {
     #[inline]
     fn drop(&mut self) {
-        if self.parts().owners.fetch_sub(1, Ordering::Release) == 1 {
+        if self.head().owners.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
-            // SAFETY: taken by `alloc`; this was the last owner, and the others' last looks happened before.
-            unsafe { heap::put_half_frame(self.0.as_ptr().cast()) };
+            if self.head().is_of_image {
+                // SAFETY: made by `lasting`; this was the last owner, and the others' last looks happened before.
+                drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+            } else {
+                // SAFETY: taken by `alloc`; the rest as above.
+                unsafe { heap::put_half_frame(self.head().bytes.as_ptr()) };
+            }
         }
     }
 }
@@ -301,6 +344,18 @@ mod tests {
         two.as_mut_slice().fill(2);
         assert!(one.as_slice().iter().all(|&byte| byte == 1));
         assert_ne!(one.phys() / PacketBuffer::SIZE as u64, two.phys() / PacketBuffer::SIZE as u64);
+    }
+
+    #[test]
+    fn lasting_bytes_are_shared_and_never_written() {
+        static BYTES: [u8; 3 * SharedBuffer::SIZE] = [7; _];
+        // They are not the image's, which devices may be given.
+        assert!(SharedBuffer::of_image(&BYTES).is_none());
+        let mut buffer = SharedBuffer::lasting(&BYTES).unwrap();
+        assert!(buffer.as_mut_slice().is_none());
+        let copy = buffer.clone();
+        drop(buffer);
+        assert!(core::ptr::eq(copy.as_slice(), &BYTES[..]));
     }
 
     #[test]

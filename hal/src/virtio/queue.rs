@@ -57,7 +57,7 @@ mod sealed {
 /// A buffer that a device may be given.
 pub trait DeviceBuffer: sealed::Buffer {
     /// Its bytes.
-    const BYTES: usize;
+    fn bytes(&self) -> usize;
 }
 
 impl sealed::Buffer for PacketBuffer {
@@ -72,7 +72,10 @@ impl sealed::Buffer for PacketBuffer {
 }
 
 impl DeviceBuffer for PacketBuffer {
-    const BYTES: usize = PacketBuffer::SIZE;
+    #[inline(always)]
+    fn bytes(&self) -> usize {
+        PacketBuffer::SIZE
+    }
 }
 
 impl sealed::Buffer for SharedBuffer {
@@ -87,7 +90,10 @@ impl sealed::Buffer for SharedBuffer {
 }
 
 impl DeviceBuffer for SharedBuffer {
-    const BYTES: usize = SharedBuffer::SIZE;
+    #[inline(always)]
+    fn bytes(&self) -> usize {
+        self.as_slice().len()
+    }
 }
 
 /// A queue that a device has. `T`: what is held while a chain is out, a [`DeviceBuffer`] mostly.
@@ -221,7 +227,7 @@ impl<B: DeviceBuffer> Queue<B> {
 /// The piece that a range of a buffer is; `None` if the range leaves the buffer.
 #[inline(always)]
 pub(super) fn piece<B: DeviceBuffer>(buffer: &B, range: Range<usize>, writable: bool) -> Option<Piece> {
-    if range.start > range.end || range.end > B::BYTES {
+    if range.start > range.end || range.end > buffer.bytes() {
         return None;
     }
     let len = range.len() as u32;

@@ -55,6 +55,11 @@ impl NetBuffer {
         SharedBuffer::alloc_to_send().map(NetBuffer)
     }
 
+    /// Bytes of the image, to be sent from where they lie. `None` if they are few, or not the image's, or memory is short.
+    pub fn of_image(bytes: &'static [u8]) -> Option<NetBuffer> {
+        SharedBuffer::of_image(bytes).map(NetBuffer)
+    }
+
     /// True if buffers take more than their share of memory.
     #[inline(always)]
     pub fn are_many() -> bool {

@@ -33,6 +33,8 @@ use linux_raw_sys::ioctl::{
 
 /// Bytes moved at a time between two files.
 const COPY_CHUNK: usize = 64 * 1024;
+/// Fewer bytes of the image are copied, into the buffer of what a socket sends before them if that has room.
+const LEAST_IN_PLACE: usize = 2048;
 /// Flags of preadv2(2) and pwritev2(2) that are understood.
 const RWF_KNOWN: u32 = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND | RWF_NOAPPEND;
 /// The write goes to its offset though the file was opened with O_APPEND (pwritev2(2)).
@@ -536,8 +538,17 @@ fn copy(from: &OpenFile, from_at: &mut Cursor, to: &OpenFile, to_at: &mut Cursor
         let mut failure = None;
         while written < bytes.len() && failure.is_none() {
             // A buffer counts what has gone out of it altogether, so each write gets its own.
-            let mut src = UserBuf::kernel_in(&bytes[written..]);
-            match to.write_at(&mut src, to_at.place(to)) {
+            let mut src = match in_image {
+                Some(image) => UserBuf::of_image(&image[written..]),
+                None => UserBuf::kernel_in(&bytes[written..]),
+            };
+            let in_place = match to.file.as_socket() {
+                Some(socket) if in_image.is_some() && src.remaining() >= LEAST_IN_PLACE => {
+                    socket.send_image(&mut src, to.nonblock())
+                }
+                _ => None,
+            };
+            match in_place.unwrap_or_else(|| to.write_at(&mut src, to_at.place(to))) {
                 Ok(0) => failure = Some(Errno::IO),
                 Ok(n) => {
                     to_at.advance(to, n);

@@ -13,12 +13,13 @@ use coracle_core::ipc::poll::{Events, LOOK_EVERY_NS, PollSource, block_on_events
 use coracle_core::mm::user_buf::UserBuf;
 use coracle_core::net::socket::{Control, Received, Socket, SocketAddress};
 use coracle_core::task::long_call;
+use coracle_devices::buffer::NetBuffer;
 use coracle_fallible::{NoMemory, Text, try_arc};
 use coracle_hal::frame::{self, Watermark};
 use coracle_hal::sync::Mutex;
 use coracle_hal::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use coracle_hal::time::now_ns;
-use coracle_tcpip::{Endpoint, Error, Readiness, State, Tcp, fast_open_setting};
+use coracle_tcpip::{Chunk, Endpoint, Error, Readiness, State, Tcp, fast_open_setting};
 use core::any::Any;
 use linux_raw_sys::general::stat as Stat;
 use linux_raw_sys::net as n;
@@ -48,6 +49,8 @@ enum Data {
     MoreComes,
     /// The last byte is urgent (MSG_OOB).
     Urgent,
+    /// Bytes of the image.
+    Image,
 }
 
 impl Data {
@@ -106,6 +109,7 @@ impl TcpFile {
         let home = &self.common.home;
         let queued = match data {
             Data::Urgent => home.tcp_send_urgent(&self.socket, now, want, fill),
+            Data::Image => return self.send_image(src, now),
             // The engine with the card is at one place, so that no register keeps its address.
             data if home.is_first() => {
                 stack::first().tcp_send(&self.socket, now, want, data == Data::MoreComes, fill)
@@ -113,6 +117,20 @@ impl TcpFile {
             data => home.tcp_send_plainly(&self.socket, now, want, data == Data::MoreComes, fill),
         };
         queued.map_err(errno)?;
+        sent(now);
+        Ok(())
+    }
+
+    /// Moves bytes of the image to the engine until there is no room: where they lie, if they would fill buffers.
+    #[inline(never)]
+    fn send_image(&self, src: &mut UserBuf, now: u64) -> Result<(), Errno> {
+        let bytes = src.image().unwrap_or_default();
+        // An engine counts in 32 bits; what a call moves is less.
+        let len = bytes.len() as u32;
+        let Some(buffer) = NetBuffer::of_image(bytes) else { return self.send_once(src, Data::Plain) };
+        let chunk = Chunk { buffer, start: 0, len };
+        let queued = self.common.home.tcp_send_chunk(&self.socket, now, chunk).map_err(errno)?;
+        src.skip_image(queued);
         sent(now);
         Ok(())
     }
@@ -534,6 +552,10 @@ impl File for TcpFile {
 }
 
 impl Socket for TcpFile {
+    fn send_image(&self, src: &mut UserBuf, nonblock: bool) -> Option<SysResult> {
+        Some(self.send_all(src, nonblock, Data::Image))
+    }
+
     fn bind(&self, address: &SocketAddress) -> Result<(), Errno> {
         let local = self.common.to_bind(address)?;
         if local.address.is_multicast() && !local.address.is_v4() {

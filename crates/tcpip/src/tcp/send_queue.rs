@@ -130,6 +130,18 @@ impl<B: Buffer> SendQueue<B> {
         done
     }
 
+    /// Appends the first bytes of `chunk`, up to `most`, from where they lie; returns their number: 0 without memory.
+    pub fn append_chunk(&mut self, mut chunk: Chunk<B>, most: usize) -> usize {
+        chunk.len = chunk.len.min(most as u32);
+        let len = chunk.len;
+        if len == 0 || self.pieces.make_room(1).is_err() {
+            return 0;
+        }
+        self.pieces.push_back(Piece { start: self.tail, chunk });
+        self.tail = self.tail.wrapping_add(len);
+        len as usize
+    }
+
     /// Drops the first `count` bytes, which the peer has.
     #[inline(always)]
     pub fn acknowledge(&mut self, count: u32) {
@@ -235,6 +247,7 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Append(usize, usize, bool),
+        AppendChunk(usize, usize),
         Acknowledge(prop::sample::Index),
         Gather(prop::sample::Index, u32, usize),
     }
@@ -243,6 +256,7 @@ mod tests {
         prop_oneof![
             (0usize..3000, 0usize..3000, any::<bool>())
                 .prop_map(|(n, stop, share)| Step::Append(n, stop, share)),
+            (0usize..3000, 0usize..3000).prop_map(|(n, most)| Step::AppendChunk(n, most)),
             any::<prop::sample::Index>().prop_map(Step::Acknowledge),
             (any::<prop::sample::Index>(), 0u32..5000, 1usize..36)
                 .prop_map(|(i, n, l)| Step::Gather(i, n, l)),
@@ -277,6 +291,12 @@ mod tests {
                         if share {
                             held.extend(queue.pieces.back().map(|p| p.chunk.buffer.clone()));
                         }
+                    }
+                    Step::AppendChunk(len, most) => {
+                        let bytes: Vec<u8> = (0..len).map(|index| (index * 7) as u8).collect();
+                        let chunk = TestBuffer::chunk(&bytes, len + 9, 9);
+                        prop_assert_eq!(queue.append_chunk(chunk, most), len.min(most));
+                        model.extend(&bytes[..len.min(most)]);
                     }
                     Step::Acknowledge(i) => {
                         let count = i.index(model.len() + 1);

@@ -1,8 +1,9 @@
 //! Sending and receiving by a program, and how the buffers of a connection grow.
 
+use super::send_queue::SendQueue;
 use super::settings::State;
 use super::tcb::{Context, Tcb};
-use crate::device::Device;
+use crate::device::{Chunk, Device};
 use crate::error::{Error, Result};
 use crate::events::{Events, Readiness};
 use crate::stack::{Stack, Tcp};
@@ -47,6 +48,22 @@ impl<D: Device, E: Events> Stack<D, E> {
         self.sent(now, done, short)
     }
 
+    /// Queues the first bytes of `chunk`, as many as there is room for, and sends what may go. They are sent from where they lie, and must
+    /// not change. Returns how many; errors as those of [`tcp_send`](Self::tcp_send).
+    #[inline(never)]
+    pub fn tcp_send_chunk(&self, socket: &Tcp<D, E>, now: u64, chunk: Chunk<D::Buf>) -> Result<usize> {
+        let Queued { cx, mut tcb, done, short } =
+            self.queue_by(socket, now, chunk.len as usize, |queue, room, short| {
+                let done = queue.append_chunk(chunk, room);
+                *short = done == 0;
+                done
+            })?;
+        tcb.more = false;
+        tcb.output(&cx);
+        socket.finish(&cx, tcb);
+        self.sent(now, done, short)
+    }
+
     /// [`tcp_send`](Self::tcp_send) in less code, for where no segment is expected: on a stack that has the loopback alone.
     pub fn tcp_send_plainly(
         &self,
@@ -79,6 +96,26 @@ impl<D: Device, E: Events> Stack<D, E> {
         len: usize,
         fill: impl FnMut(&mut [u8]) -> usize,
     ) -> Result<Queued<'s, D, E>> {
+        self.queue_by(socket, now, len, |queue, room, short| {
+            let alloc = || {
+                let buffer = self.device.alloc();
+                *short |= buffer.is_none();
+                buffer
+            };
+            queue.append(room, alloc, fill)
+        })
+    }
+
+    /// The same by `append`, which is given the queue and how many bytes there is room for, says whether memory was missing, and returns
+    /// how many it appended.
+    #[inline(always)]
+    fn queue_by<'s>(
+        &'s self,
+        socket: &'s Tcp<D, E>,
+        now: u64,
+        len: usize,
+        append: impl FnOnce(&mut SendQueue<D::Buf>, usize, &mut bool) -> usize,
+    ) -> Result<Queued<'s, D, E>> {
         let (cx, mut tcb) = Context::lock(self, socket, now);
         match tcb.state {
             State::Established | State::CloseWait if !tcb.send_shut => {}
@@ -94,15 +131,7 @@ impl<D: Device, E: Events> Stack<D, E> {
             return Err(Error::WouldBlock);
         }
         let mut short = false;
-        let done = tcb.send.append(
-            len.min(room),
-            || {
-                let buffer = self.device.alloc();
-                short |= buffer.is_none();
-                buffer
-            },
-            fill,
-        );
+        let done = append(&mut tcb.send, len.min(room), &mut short);
         Ok(Queued { cx, tcb, done, short })
     }
 

@@ -130,12 +130,14 @@ impl Leaves for ToClose {
 
 impl Rest {
     fn new() -> Result<Box<Rest>, Errno> {
+        // Before the rest, which then is made where it stays.
+        let counted = Counted::new()?;
         Ok(try_box(Rest {
             signal_io: SignalIo::default(),
             watchers: Mutex::new(Vec::new()),
             file: ManuallyDrop::new(None),
             link: Link::new(),
-            _counted: Counted::new()?,
+            _counted: counted,
         })?)
     }
 }

@@ -32,6 +32,20 @@ enum Rest<'a> {
     /// The kernel's own buffers.
     KernelOut(&'a mut [u8]),
     KernelIn(&'a [u8]),
+    /// Bytes of the image.
+    Image(&'static [u8]),
+}
+
+impl Rest<'_> {
+    /// The kernel's bytes that are taken, if they are the kernel's.
+    #[inline(always)]
+    fn kernel_in(&self) -> Option<&[u8]> {
+        match self {
+            Rest::KernelIn(src) => Some(src),
+            Rest::Image(src) => Some(src),
+            _ => None,
+        }
+    }
 }
 
 /// An element of an iovec array, as it lies in the program's memory: address and length, little endian.
@@ -227,6 +241,22 @@ impl<'a> UserBuf<'a> {
         let total = src.len();
         Self::new(0, 0, Rest::KernelIn(src), total)
     }
+    /// Bytes of the image to be read from, or to be sent from where they lie ([`UserBuf::image`]): the first [`MAX_COUNT`].
+    pub fn of_image(src: &'static [u8]) -> Self {
+        Self::new(0, 0, Rest::Image(src), src.len().min(MAX_COUNT))
+    }
+    /// The bytes that are left of a buffer of the image.
+    pub fn image(&self) -> Option<&'static [u8]> {
+        match self.rest {
+            Rest::Image(src) => src.get(self.done..self.total),
+            _ => None,
+        }
+    }
+    /// Counts so many bytes of the image as moved. Panics if they are not left.
+    pub fn skip_image(&mut self, len: usize) {
+        assert!(len <= self.remaining());
+        self.done += len;
+    }
     #[inline]
     fn new(addr: usize, here: usize, rest: Rest<'a>, total: usize) -> Self {
         UserBuf { addr, here, rest, done: 0, total, fault: None }
@@ -384,7 +414,7 @@ impl<'a> UserBuf<'a> {
     /// [`UserBuf::take_nofault`] of `len` bytes into a frame from `at` on. Panics as [`Frame::write`] does.
     pub fn take_frame_nofault(&mut self, frame: &Frame, at: usize, len: usize) -> usize {
         let len = len.min(self.remaining());
-        if let Rest::KernelIn(src) = &self.rest {
+        if let Some(src) = self.rest.kernel_in() {
             frame.write(at, &src[self.done..][..len]);
             self.done += len;
             return len;
@@ -457,7 +487,7 @@ impl<'a> UserBuf<'a> {
     #[inline(never)]
     fn take_pieces(&mut self, dst: &mut [u8]) -> usize {
         let before = self.done;
-        if let Rest::KernelIn(src) = &self.rest {
+        if let Some(src) = self.rest.kernel_in() {
             let len = dst.len().min(self.total - before);
             dst[..len].copy_from_slice(&src[before..][..len]);
             self.done += len;

@@ -334,6 +334,12 @@ pub fn timeout_value(ns: u64) -> Result<Vec<u8>, Errno> {
 /// The socket calls.
 #[allow(missing_docs)]
 pub trait Socket: File {
+    /// Sends bytes of the image ([`UserBuf::of_image`]) from where they lie, as write(2) does otherwise. `None`: it can't, and nothing
+    /// was sent.
+    fn send_image(&self, src: &mut UserBuf, nonblock: bool) -> Option<SysResult> {
+        let _ = (src, nonblock);
+        None
+    }
     fn bind(&self, address: &SocketAddress) -> Result<(), Errno>;
     fn connect(&self, address: &SocketAddress, nonblock: bool) -> Result<(), Errno>;
     fn listen(&self, backlog: usize) -> Result<(), Errno>;

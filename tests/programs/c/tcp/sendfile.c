@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <sys/sendfile.h>
 
-enum { SIZE = 700000 };
+enum { SIZE = 700000, ROUNDS = 100, STEP = 37 };
 static int fd[2];
 static void *reader(void *unused) {
     (void)unused;
@@ -13,6 +13,28 @@ static void *reader(void *unused) {
     for (size_t i = 0; i < n; i++)
         bad += b[i] != pattern(i);
     CHECK(n == SIZE && bad == 0);
+    return NULL;
+}
+
+static int fd_of_image;
+static void *reader_of_image(void *unused) {
+    (void)unused;
+    off_t size = lseek(fd_of_image, 0, SEEK_END);
+    size_t bad = 0;
+    unsigned char b[5000];
+    for (int round = 0; round < ROUNDS; round++) {
+        size_t at = (size_t)(round * STEP);
+        while (at < (size_t)size) {
+            size_t want = (size_t)size - at < sizeof b ? (size_t)size - at : sizeof b;
+            CHECK(read_all(fd[1], b, want) == want);
+            for (size_t i = 0; i < want; i++)
+                bad += b[i] != pattern(i + at);
+            at += want;
+        }
+        CHECK(read_all(fd[1], b, 1) == 1 && b[0] == 'x');
+    }
+    CHECK(read(fd[1], b, 1) == 0);
+    SHOW(bad);
     return NULL;
 }
 
@@ -59,5 +81,19 @@ int main(void) {
     for (size_t i = 0; i < sizeof b; i++)
         bad += b[i] != pattern(i + 4000);
     SHOW(bad);
+    // All of it again and again, from any byte on, to a reader that is slower.
+    off_t size = lseek(f, 0, SEEK_END);
+    pthread_t t;
+    fd_of_image = f;
+    pthread_create(&t, NULL, reader_of_image, NULL);
+    for (int round = 0; round < ROUNDS; round++) {
+        at = round * STEP;
+        while (at < size)
+            CHECK(sendfile(fd[0], f, &at, (size_t)(size - at)) > 0);
+        // What the program writes itself comes in between.
+        write_all(fd[0], "x", 1);
+    }
+    shutdown(fd[0], SHUT_WR);
+    pthread_join(t, NULL);
     DONE();
 }
