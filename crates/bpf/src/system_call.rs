@@ -66,6 +66,11 @@ impl Program {
     pub fn instruction_count(&self) -> usize {
         self.instructions.len()
     }
+
+    /// Its instructions, as they were given.
+    pub fn instructions(&self) -> &[Instruction] {
+        &self.instructions
+    }
 }
 
 #[cfg(test)]

@@ -104,6 +104,7 @@ pub fn ptrace(call: &Call) -> SysResult {
             let options = checked_options(call, data)?;
             tracing.state.lock().options = options;
         }
+        pt::PTRACE_SECCOMP_GET_FILTER => return seccomp::program(call.thread(), &thread, address, data),
         pt::PTRACE_SECCOMP_GET_METADATA => return seccomp::metadata(call.thread(), &thread, address, data),
         pt::PTRACE_GETEVENTMSG => user::write_u64(data, state.message)?,
         pt::PTRACE_PEEKSIGINFO => return peek_signals(&thread, address, data),

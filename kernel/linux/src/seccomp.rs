@@ -181,21 +181,42 @@ pub fn seccomp(call: &Call) -> SysResult {
 /// oldest being 0, and is given its flags. EACCES, EINVAL; ENOENT if there is none.
 pub fn metadata(caller: &Thread, thread: &Thread, size: usize, at: usize) -> SysResult {
     const BYTES: usize = 16;
-    check_capability(capability::SYS_ADMIN).map_err(|_| Errno::ACCES)?;
-    if caller.filters.mode() != 0 {
-        return Err(Errno::ACCES);
-    }
+    check_may_look(caller)?;
     let size = size.min(BYTES);
     if size < BYTES / 2 {
         return Err(Errno::INVAL);
     }
     let place = user::read_u64(at)?;
-    let filters = thread.filters.get().ok_or(Errno::INVAL)?;
-    let filter = usize::try_from(place).ok().and_then(|place| filters.get(place)).ok_or(Errno::NOENT)?;
+    let filter = nth(thread, place)?;
     let flags = u64::from(if filter.is_logged { LOG } else { 0 });
     let words = [place, flags].map(u64::to_le_bytes);
     user::write(at, &words.as_flattened()[..size])?;
     Ok(size)
+}
+
+/// PTRACE_SECCOMP_GET_FILTER of ptrace(2): how many instructions a filter of `thread` has, the oldest being 0. They are written to `at`, if that
+/// is not 0. EACCES, EINVAL, EFAULT; ENOENT if there is none.
+pub fn program(caller: &Thread, thread: &Thread, place: usize, at: usize) -> SysResult {
+    check_may_look(caller)?;
+    let filter = nth(thread, place as u64)?;
+    if at != 0 {
+        for (number, instruction) in filter.program.instructions().iter().enumerate() {
+            user::write(at.wrapping_add(number * Instruction::BYTES), &instruction.encode())?;
+        }
+    }
+    Ok(filter.program.instruction_count())
+}
+
+/// EACCES unless a tracer may look at filters.
+fn check_may_look(caller: &Thread) -> Result<(), Errno> {
+    check_capability(capability::SYS_ADMIN).map_err(|_| Errno::ACCES)?;
+    if caller.filters.mode() == 0 { Ok(()) } else { Err(Errno::ACCES) }
+}
+
+fn nth(thread: &Thread, place: u64) -> Result<Arc<Filter>, Errno> {
+    let filters = thread.filters.get().ok_or(Errno::INVAL)?;
+    let filter = usize::try_from(place).ok().and_then(|place| filters.get(place));
+    filter.cloned().ok_or(Errno::NOENT)
 }
 
 /// PR_SET_SECCOMP of prctl(2).

@@ -250,7 +250,7 @@ system_calls! {
     #[all_registers] 231 exit_group(number) super::process::exit_group, "all";
     247 waitid(wait_type, pid, &out, wait_options, &out) super::process::waitid, "P_ALL, P_PID, P_PGID, P_PIDFD";
     #[all_registers] 322 execveat(dirfd, &executable, &string_array, &string_array, at_flags) super::process::execveat, "all";
-    101 ptrace(ptrace_request, pid, address, number) super::ptrace::ptrace, "all but debug registers and the filters of seccomp(2)";
+    101 ptrace(ptrace_request, pid, address, number) super::ptrace::ptrace, "all but debug registers";
     310 process_vm_readv(pid, &iovecs, count, &iovecs, count, number) super::other_process::process_vm_readv, "all";
     311 process_vm_writev(pid, &iovecs, count, &iovecs, count, number) super::other_process::process_vm_writev, "all";
     312 kcmp(pid, pid, number, fd, fd) super::other_process::kcmp, "all";

@@ -1,5 +1,5 @@
-// PTRACE_O_SUSPEND_SECCOMP and PTRACE_SECCOMP_GET_METADATA of ptrace(2): a tracer has the calls of a thread made in spite of its filters,
-// and learns with which flags these were set.
+// PTRACE_O_SUSPEND_SECCOMP, PTRACE_SECCOMP_GET_METADATA and PTRACE_SECCOMP_GET_FILTER of ptrace(2): a tracer has the calls of a thread made
+// in spite of its filters, and learns these and with which flags they were set.
 #include "t.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -12,6 +12,9 @@
 #endif
 #ifndef PTRACE_SECCOMP_GET_METADATA
 #define PTRACE_SECCOMP_GET_METADATA 0x420d
+#endif
+#ifndef PTRACE_SECCOMP_GET_FILTER
+#define PTRACE_SECCOMP_GET_FILTER 0x420c
 #endif
 struct metadata {
     uint64_t filter_off, flags;
@@ -68,6 +71,15 @@ int main(void) {
     SHOW(show_metadata(child, 8, 1));
     SHOW(show_metadata(child, 16, 2));
     SHOW(show_metadata(child, 7, 0));
+    struct sock_filter code[5];
+    memset(code, 9, sizeof code);
+    SHOW(ptrace(PTRACE_SECCOMP_GET_FILTER, child, 1, NULL));
+    SHOW(ptrace(PTRACE_SECCOMP_GET_FILTER, child, 1, code));
+    SHOW(code[1].k == SYS_getppid);
+    for (int i = 0; i < 5; i++)
+        printf("%d %d %d\n", code[i].code, code[i].jt, code[i].jf);
+    SHOW(ptrace(PTRACE_SECCOMP_GET_FILTER, child, 2, NULL));
+    SHOW(ptrace(PTRACE_SECCOMP_GET_FILTER, child, 0, 8));
     SHOW(ptrace(PTRACE_SETOPTIONS, child, 0, PTRACE_O_SUSPEND_SECCOMP));
     go_on(child, SIGUSR1);
     SHOW(ptrace(PTRACE_SETOPTIONS, child, 0, 0));
