@@ -8,6 +8,16 @@ pub use crate::arch::interrupt::{came_early, ends_in_memory};
 /// One interrupt source.
 pub struct Irq {
     bit: u64,
+    trigger: Trigger,
+}
+
+/// When a line interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trigger {
+    /// Once, when the device raises it.
+    Edge,
+    /// While a device keeps it raised; several devices may. It is masked from the interrupt until a driver of one has taken it.
+    Level,
 }
 
 /// What to write into an MSI-X table entry.
@@ -23,6 +33,8 @@ pub(crate) struct MsiMessage {
 pub(crate) const SOURCES: u32 = u64::BITS;
 static USED: AtomicU32 = AtomicU32::new(0);
 static PENDING: AtomicU64 = AtomicU64::new(0);
+/// Sources that a driver has.
+static OWNED: AtomicU64 = AtomicU64::new(0);
 
 fn new_source() -> Option<u32> {
     let number = USED.fetch_add(1, Ordering::Relaxed);
@@ -37,18 +49,32 @@ impl Irq {
     /// A message-signalled interrupt to `cpu`.
     pub(crate) fn msi(cpu: usize) -> Option<(Irq, MsiMessage)> {
         let number = new_source()?;
-        Some((Irq { bit: 1 << number }, interrupt::message(number, cpu)?))
+        let message = interrupt::message(number, cpu)?;
+        Some((Irq::new(number, Trigger::Edge), message))
     }
-    /// A line of the interrupt controller, edge triggered (acknowledge the device before looking at its queues).
-    pub(crate) fn line(gsi: u32, cpu: usize) -> Option<Irq> {
+    /// A line of the interrupt controller (acknowledge the device before looking at its queues).
+    pub(crate) fn line(gsi: u32, trigger: Trigger, cpu: usize) -> Option<Irq> {
         let number = new_source()?;
-        interrupt::route(gsi, number, cpu)?;
-        Some(Irq { bit: 1 << number })
+        interrupt::route(gsi, number, cpu, trigger)?;
+        Some(Irq::new(number, trigger))
+    }
+    fn new(number: u32, trigger: Trigger) -> Irq {
+        let bit = 1 << number;
+        OWNED.fetch_or(bit, Ordering::Relaxed);
+        Irq { bit, trigger }
+    }
+    /// True if it comes again for as long as the device has something: nothing is lost between two looks at its queues.
+    pub(crate) fn is_level(&self) -> bool {
+        self.trigger == Trigger::Level
     }
     /// True once after each interrupt.
     #[inline]
     pub fn take_pending(&self) -> bool {
-        self.is_pending() && PENDING.fetch_and(!self.bit, Ordering::AcqRel) & self.bit != 0
+        let taken = self.is_pending() && PENDING.fetch_and(!self.bit, Ordering::AcqRel) & self.bit != 0;
+        if taken && self.is_level() {
+            interrupt::unmask(self.bit.trailing_zeros());
+        }
+        taken
     }
     /// True if one is pending (not taken).
     #[inline]
@@ -60,16 +86,24 @@ impl Irq {
         PENDING.fetch_or(self.bit, Ordering::AcqRel);
     }
 }
+impl Drop for Irq {
+    /// Its device is not used, but others may raise its line.
+    fn drop(&mut self) {
+        OWNED.fetch_and(!self.bit, Ordering::Relaxed);
+        PENDING.fetch_and(!self.bit, Ordering::AcqRel);
+    }
+}
 /// True if any source is pending on this machine: cheap, for the exit path.
 #[inline]
 pub fn any_pending() -> bool {
     PENDING.load(Ordering::Relaxed) != 0
 }
 
-/// The handler's part: source `number` has an interrupt pending. A number of no source is ignored: in unikernel mode a program can
-/// raise any by INT, no driver would take it, and idle CPUs would poll the devices for ever.
+/// The handler's part: source `number` has an interrupt pending. That of no driver is ignored, as nothing would take it, and idle
+/// CPUs would poll the devices for ever: in unikernel mode a program can raise any by INT, and a device may be given up.
 pub(crate) fn mark(number: u32) {
-    if number < USED.load(Ordering::Relaxed) {
-        PENDING.fetch_or(1 << number, Ordering::AcqRel);
+    let bit = 1u64.checked_shl(number).unwrap_or(0);
+    if OWNED.load(Ordering::Relaxed) & bit != 0 {
+        PENDING.fetch_or(bit, Ordering::AcqRel);
     }
 }

@@ -65,8 +65,11 @@ impl Controller {
         let pairs = 1 + cpu::possible();
         let len = register::DOORBELLS + 2 * pairs * can.doorbell_bytes();
         let registers = map(len).ok_or(SetupError::Registers)?;
-        let msix = capabilities(|offset| function.config(offset)).msix.ok_or(SetupError::Interrupt)?;
-        let irq = function.enable_msix(&bars, &msix, cpu).ok_or(SetupError::Interrupt)?;
+        let msix = capabilities(|offset| function.config(offset)).msix;
+        // A line stays raised while there are completions that were not taken: edges would be lost.
+        let interrupt = function.interrupt(&bars, msix.as_ref(), cpu);
+        let is_safe = |(irq, is_message): &(Irq, bool)| *is_message || irq.is_level();
+        let (irq, _) = interrupt.filter(is_safe).ok_or(SetupError::Interrupt)?;
         let controller = try_arc(Controller { registers, can }).map_err(|_| SetupError::Memory)?;
         if controller.stop() { Ok((controller, irq)) } else { Err(SetupError::Reset) }
     }

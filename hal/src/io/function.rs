@@ -1,9 +1,10 @@
-//! PCI: which functions there are, their register blocks and message interrupts (PCI Local Bus 3.0).
+//! PCI: which functions there are, their register blocks and interrupts (PCI Local Bus 3.0).
 //!
 //! What makes a device answer, gives addresses to its registers or sends its interrupts is for this crate alone; others may
 //! look at which functions there are.
-use super::mmio::Mmio;
+use super::bars::{self, BAR_0, BAR_PORT, BAR_PORTS, Bars};
 use super::pci::{Address, has_windows, present, read32, take_window, write32};
+use crate::arch::devices;
 use crate::arch::port::Ports;
 use crate::irq::Irq;
 use alloc::vec::Vec;
@@ -14,17 +15,6 @@ const ID: u8 = 0x00;
 const COMMAND: u8 = 0x04;
 const CLASS: u8 = 0x08;
 const HEADER_TYPE: u8 = 0x0c;
-const BAR_0: u8 = 0x10;
-/// BARs of a function that is no bridge.
-const BARS: u8 = 6;
-/// In a BAR (section 6.2.5.1): ports instead of memory; the two bits that say how wide its address is, and their value for
-/// 64 bits; where a memory address begins.
-const BAR_PORTS: u32 = 1;
-const BAR_WIDTH: u32 = 0b110;
-const BAR_WIDE: u32 = 0b100;
-const BAR_ADDRESS: u32 = !0xf;
-/// The same for ports; x86 has 2^16 of them.
-const BAR_PORT: u32 = 0xfffc;
 const BUSES: u8 = 0x18;
 const INTERRUPT: u8 = 0x3c;
 /// Command bits: answer at ports; answer in memory space, and reach memory by oneself.
@@ -50,9 +40,6 @@ pub struct Function {
     /// What kind of registers it has, and whether it is one of several functions.
     header_type: u32,
 }
-
-/// Physical addresses of a function's memory BARs, by their numbers; `None` for I/O BARs and those that have no address.
-pub(crate) struct Bars([Option<u64>; BARS as usize]);
 
 /// All functions, bridges followed.
 pub fn functions() -> Vec<Function> {
@@ -162,7 +149,11 @@ impl Function {
     /// Lets the device answer and reach memory.
     pub(crate) fn enable(&self) {
         if has_windows() && self.header_type & !MULTIFUNCTION == 0 && self.address.bus == 0 {
-            self.place_bars();
+            bars::place(
+                &|at| read32(self.address, at),
+                &|at, value| write32(self.address, at, value),
+                &mut take_window,
+            );
         }
         let command = read32(self.address, COMMAND) & COMMAND_MASK;
         write32(self.address, COMMAND, command | MEMORY_AND_MASTER);
@@ -192,58 +183,23 @@ impl Function {
         read32(self.address, offset)
     }
 
-    /// Gives addresses to the memory BARs that have none, as firmware does elsewhere. The device does not answer yet.
-    fn place_bars(&self) {
-        let mut bars = 0..BARS;
-        while let Some(index) = bars.next() {
-            let at = BAR_0 + 4 * index;
-            let old = read32(self.address, at);
-            if old & BAR_PORTS != 0 {
-                continue;
-            }
-            let wide = old & BAR_WIDTH == BAR_WIDE;
-            let high = if wide { bars.next().map(|high| BAR_0 + 4 * high) } else { None };
-            if old & BAR_ADDRESS != 0 || high.is_some_and(|high| read32(self.address, high) != 0) {
-                continue;
-            }
-            // Bits of the address that the device takes: those below its size stay 0.
-            let taken = |at: u8| {
-                write32(self.address, at, u32::MAX);
-                read32(self.address, at)
-            };
-            let mask =
-                u64::from(taken(at) & BAR_ADDRESS) | u64::from(high.map_or(u32::MAX, taken)) << u32::BITS;
-            let size = 1u64.checked_shl(mask.trailing_zeros()).filter(|_| mask as u32 != 0 || high.is_some());
-            let place = size.and_then(|size| take_window(size, wide)).unwrap_or(0);
-            write32(self.address, at, place as u32);
-            if let Some(high) = high {
-                write32(self.address, high, (place >> u32::BITS) as u32);
-            }
-        }
-    }
-
     /// Reads where its registers are. Each access to configuration space leaves the virtual machine: once is enough.
     pub(crate) fn bars(&self) -> Bars {
-        let mut found = [None; BARS as usize];
-        let mut bars = 0..BARS;
-        while let Some(index) = bars.next() {
-            let low = read32(self.address, BAR_0 + 4 * index);
-            let address = match low & (BAR_WIDTH | BAR_PORTS) {
-                0 => u64::from(low & BAR_ADDRESS),
-                BAR_WIDE => {
-                    let Some(high) = bars.next() else { break };
-                    let high = read32(self.address, BAR_0 + 4 * high);
-                    u64::from(low & BAR_ADDRESS) | u64::from(high) << u32::BITS
-                }
-                _ => continue,
-            };
-            found[usize::from(index)] = Some(address).filter(|&address| address != 0);
+        Bars::read(&|at| read32(self.address, at))
+    }
+
+    /// Its interrupt to `cpu`, and whether that is a message: the first vector of MSI-X where that is possible, else its pin.
+    pub(crate) fn interrupt(&self, bars: &Bars, msix: Option<&Msix>, cpu: usize) -> Option<(Irq, bool)> {
+        if let Some(irq) = msix.and_then(|msix| self.enable_msix(bars, msix, cpu)) {
+            return Some((irq, true));
         }
-        Bars(found)
+        let register = read32(self.address, INTERRUPT);
+        let (line, trigger) = devices::pci_line(self.address, (register >> 8) as u8, register as u8)?;
+        Some((Irq::line(line, trigger, cpu)?, false))
     }
 
     /// Makes MSI-X vector 0 an interrupt to `cpu`.
-    pub(crate) fn enable_msix(&self, bars: &Bars, msix: &Msix, cpu: usize) -> Option<Irq> {
+    fn enable_msix(&self, bars: &Bars, msix: &Msix, cpu: usize) -> Option<Irq> {
         let table = bars.map(Block {
             bar: msix.bar,
             offset: msix.offset,
@@ -257,19 +213,5 @@ impl Function {
         let control = read32(self.address, msix.capability);
         write32(self.address, msix.capability, control | MSIX_ENABLE);
         Some(irq)
-    }
-
-    /// The interrupt line that the firmware wrote down.
-    pub(crate) fn interrupt_line(&self) -> Option<u32> {
-        let line = read32(self.address, INTERRUPT) & 0xff;
-        (line != 0 && line != 0xff).then_some(line)
-    }
-}
-
-impl Bars {
-    /// Maps a block of registers.
-    pub fn map(&self, block: Block) -> Option<Mmio> {
-        let bar = *self.0.get(usize::from(block.bar))?;
-        Mmio::map(bar?.checked_add(u64::from(block.offset))?, block.len as usize)
     }
 }

@@ -4,6 +4,7 @@
 //! a device takes an address from leaves this crate: [`crate::virtio`] writes the addresses of queues and buffers, `function`
 //! those of registers and of message interrupts. What drivers above get are queues that own their buffers, and registers that
 //! hold no address.
+mod bars;
 pub mod dma;
 pub(crate) mod function;
 pub mod fw_cfg;

@@ -1,12 +1,12 @@
 //! PCI configuration space: by ports 0xcf8 and 0xcfc, or in memory where there are no such ports. Only this crate reaches it.
 use super::mmio::Mmio;
-use crate::arch::port;
+use crate::arch::{devices, port};
+use crate::machine::host_bridge::{HostBridge, Unusable};
 use crate::mm::layout::LARGE_PAGE;
 use crate::once::Once;
 use crate::sync::Mutex;
 use alloc::vec::Vec;
 use coracle_fallible::prelude::*;
-use core::ops::Range;
 
 pub use super::function::{Function, functions, functions_behind_no_bridge};
 
@@ -36,19 +36,16 @@ enum Access {
     Ports(Mutex<()>),
     /// In memory; the first piece is where nearly all devices are.
     Memory(Mmio, Mutex<Ecam>),
-    /// The machine has none.
-    None,
+    /// The machine has none, or none that can be used.
+    None(Option<Unusable>),
 }
 static ACCESS: Once<Access> = Once::new();
 
 /// Configuration space in memory (PCI Express Base Specification 4.0, 7.2.2: the Enhanced Configuration Access Mechanism).
 struct Ecam {
-    /// Physical address of bus 0.
-    base: u64,
+    bridge: HostBridge,
     /// What was used of it beside the first piece: pieces of a large page, by their numbers.
     pieces: Vec<(u8, Mmio)>,
-    /// Physical addresses that devices can be given.
-    windows: Vec<Range<u64>>,
 }
 /// Bytes of configuration space of a function, and buses in a large page.
 const FUNCTION_BYTES: usize = 4096;
@@ -60,13 +57,22 @@ fn access() -> &'static Access {
         if port::read32(CONFIG_ADDRESS) == ENABLE {
             return Access::Ports(Mutex::new(()));
         }
-        let bridge = crate::machine::acpi::Tables::at_hand().and_then(|tables| tables.host_bridge());
-        let mapped = bridge.and_then(|bridge| Some((Mmio::map(bridge.ecam, LARGE_PAGE)?, bridge)));
-        mapped.map_or(Access::None, |(first, bridge)| {
-            let ecam = Ecam { base: bridge.ecam, pieces: Vec::new(), windows: bridge.windows };
-            Access::Memory(first, Mutex::new(ecam))
-        })
+        let bridge = match devices::host_bridge() {
+            Some(Ok(bridge)) => bridge,
+            Some(Err(why)) => return Access::None(Some(why)),
+            None => return Access::None(None),
+        };
+        match Mmio::map(bridge.ecam, bytes_of_piece(bridge.last_bus, 0)) {
+            Some(first) => Access::Memory(first, Mutex::new(Ecam { bridge, pieces: Vec::new() })),
+            None => Access::None(Some("its configuration space can't be mapped")),
+        }
     })
+}
+
+/// Bytes of a piece of configuration space that ends with `last_bus`.
+fn bytes_of_piece(last_bus: u8, number: u8) -> usize {
+    let buses = usize::from(last_bus) + 1 - usize::from(number * BUSES_IN_PIECE);
+    buses.min(BUSES_IN_PIECE.into()) * 256 * FUNCTION_BYTES
 }
 
 /// Calls `access` with the piece of configuration space that a register is in, and its offset there. `None` if it can't be
@@ -81,10 +87,17 @@ fn in_memory<R>(
     let bus = usize::from(address.bus % BUSES_IN_PIECE);
     let function = bus << 8 | usize::from(address.device & 31) << 3 | usize::from(address.function & 7);
     let at = function * FUNCTION_BYTES + usize::from(offset & 0xfc);
-    if address.bus < BUSES_IN_PIECE {
+    if address.bus == 0 {
         return Some(access(first, at));
     }
-    Some(access(others.lock().piece(address.bus / BUSES_IN_PIECE)?, at))
+    let mut others = others.lock();
+    if address.bus > others.bridge.last_bus {
+        return None;
+    }
+    match address.bus / BUSES_IN_PIECE {
+        0 => Some(access(first, at)),
+        piece => Some(access(others.piece(piece)?, at)),
+    }
 }
 
 impl Ecam {
@@ -94,8 +107,9 @@ impl Ecam {
         let index = known.unwrap_or(self.pieces.len());
         if known.is_none() {
             self.pieces.make_room(1).ok()?;
-            let at = self.base + u64::from(number) * LARGE_PAGE as u64;
-            self.pieces.push_reserved((number, Mmio::map(at, LARGE_PAGE)?));
+            let at = self.bridge.ecam.checked_add(u64::from(number) * LARGE_PAGE as u64)?;
+            let piece = Mmio::map(at, bytes_of_piece(self.bridge.last_bus, number))?;
+            self.pieces.push_reserved((number, piece));
         }
         Some(&self.pieces.get(index)?.1)
     }
@@ -108,9 +122,13 @@ fn select(address: Address, offset: u8) {
         | u32::from(offset & 0xfc);
     port::write32(CONFIG_ADDRESS, ENABLE | place);
 }
-/// True if the machine has PCI: it answers at the PCI ports, or ACPI says where configuration space is in memory.
+/// True if the machine has PCI: it answers at the PCI ports, or ACPI or a device tree says where configuration space is in memory.
 pub(crate) fn present() -> bool {
-    !matches!(access(), Access::None)
+    !matches!(access(), Access::None(_))
+}
+/// Why the PCI that the machine has can't be used.
+pub fn unusable() -> Option<&'static str> {
+    if let Access::None(why) = access() { *why } else { None }
 }
 /// Reads the 32-bit register at `offset` (a multiple of 4, below 256); all ones if there is nothing.
 pub(crate) fn read32(address: Address, offset: u8) -> u32 {
@@ -124,7 +142,7 @@ pub(crate) fn read32(address: Address, offset: u8) -> u32 {
             in_memory(first, others, address, offset, |registers, at| registers.read32(at))
                 .unwrap_or(u32::MAX)
         }
-        Access::None => u32::MAX,
+        Access::None(_) => u32::MAX,
     }
 }
 /// Writes the 32-bit register.
@@ -138,25 +156,16 @@ pub(crate) fn write32(address: Address, offset: u8, value: u32) {
         Access::Memory(first, others) => {
             in_memory(first, others, address, offset, |registers, at| registers.write32(at, value));
         }
-        Access::None => {}
+        Access::None(_) => {}
     }
 }
 /// True if devices' registers may be given addresses ([`take_window`]): the machine says from which, and its firmware is one
 /// that leaves that to the operating system.
 pub(crate) fn has_windows() -> bool {
-    matches!(access(), Access::Memory(_, ecam) if !ecam.lock().windows.is_empty())
+    matches!(access(), Access::Memory(_, ecam) if !ecam.lock().bridge.windows.0.is_empty())
 }
-/// Physical addresses for `size` bytes of a device's registers on bus 0, at a multiple of `size`, a power of two; `wide`: they
-/// may lie above 4 GiB. `None` if there are none left.
+/// Takes addresses for a device's registers on bus 0 (`Windows::take`).
 pub(crate) fn take_window(size: u64, wide: bool) -> Option<u64> {
     let Access::Memory(_, ecam) = access() else { return None };
-    ecam.lock().windows.iter_mut().find_map(|window| {
-        let start = window.start.checked_next_multiple_of(size)?;
-        let end = start.checked_add(size).filter(|&end| end <= window.end)?;
-        if !wide && end > 1 << 32 {
-            return None;
-        }
-        window.start = end;
-        Some(start)
-    })
+    ecam.lock().bridge.windows.take(size, wide)
 }

@@ -1,7 +1,8 @@
 //! ACPI's static tables, as far as they locate registers (ACPI 6.4, chapter 5). Of the byte code, only objects that
 //! every known firmware writes as constants are searched for; nothing is interpreted.
-use crate::machine::aml::{self, HostBridge, integer};
+use crate::machine::aml::{self, integer};
 use crate::machine::firmware::{Firmware, Machine, search, sums_to_zero, u32_at, u64_at};
+use crate::machine::host_bridge::{HostBridge, Windows};
 use alloc::vec::Vec;
 
 /// Bytes of a table's header (5.2.6).
@@ -128,7 +129,7 @@ impl<'a, F: Firmware> Tables<'a, F> {
     /// The first PCI Express host bridge: that of the table MCFG (PCI Firmware Specification 3.3, 4.1.2), or one of the byte
     /// code: only that describes where devices' registers can be put.
     pub fn host_bridge(&self) -> Option<HostBridge> {
-        /// Of the first entry: the base address, its PCI segment group and the bus that it is of.
+        /// Of the first entry: the base address, its PCI segment group and the first bus; the last one follows.
         const BASE: usize = 44;
         const SEGMENT: usize = 52;
         const FIRST_BUS: usize = 54;
@@ -136,7 +137,7 @@ impl<'a, F: Firmware> Tables<'a, F> {
             let mcfg = self.one(b"MCFG")?;
             let is_first = *mcfg.get(FIRST_BUS)? == 0 && mcfg.get(SEGMENT..FIRST_BUS)? == [0, 0];
             let ecam = u64_at(mcfg, BASE).filter(|_| is_first)?;
-            Some(HostBridge { ecam, windows: Vec::new() })
+            Some(HostBridge { ecam, last_bus: *mcfg.get(FIRST_BUS + 1)?, windows: Windows::default() })
         };
         self.code().find_map(|code| aml::host_bridge(&code[HEADER..])).or_else(named)
     }

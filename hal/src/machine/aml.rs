@@ -3,18 +3,9 @@
 //! Nothing is executed. The walk steps from one named object to the next by the lengths that are encoded in the code, and
 //! reads constants. It ends at any other term: objects behind that are not found.
 use crate::machine::firmware::{u16_at, u32_at, u64_at};
+use crate::machine::host_bridge::{HostBridge, Windows};
 use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::Range;
-
-/// A PCI Express host bridge.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostBridge {
-    /// Physical address of the configuration space of bus 0 (PCI Firmware Specification 3.3, 4.1.3: `_CBA`).
-    pub ecam: u64,
-    /// Physical addresses that it passes on to devices: those that can be given to their registers.
-    pub windows: Vec<Range<u64>>,
-}
 
 /// Ids of a PCI Express host bridge in `_HID` (6.1.5): as text, and compressed to 32 bits.
 const HOST_BRIDGE_TEXT: &[u8] = b"\x0dPNP0A08\0";
@@ -44,9 +35,10 @@ pub fn host_bridge(code: &[u8]) -> Option<HostBridge> {
     None
 }
 
-/// The host bridge that the objects in a device describe.
+/// The host bridge that the objects in a device describe; `_CBA` is the address of its configuration space (PCI Firmware
+/// Specification 3.3, 4.1.3).
 fn bridge(device: &[u8]) -> Option<HostBridge> {
-    let (mut is_bridge, mut ecam, mut windows) = (false, None, Vec::new());
+    let (mut is_bridge, mut ecam, mut windows) = (false, None, Windows::default());
     for term in Terms(device) {
         match term {
             Term::Name { name: b"_HID", value } => {
@@ -68,12 +60,12 @@ fn bridge(device: &[u8]) -> Option<HostBridge> {
         }
     }
     let (ecam, _) = ecam.filter(|_| is_bridge)?;
-    Some(HostBridge { ecam, windows })
+    Some(HostBridge { ecam, last_bus: u8::MAX, windows })
 }
 
 /// The memory ranges among resource descriptors (6.4.3.5.1 and 6.4.3.5.2): the address that a device sees must be the
 /// one that CPUs use.
-fn memory_windows(mut resources: &[u8]) -> Vec<Range<u64>> {
+fn memory_windows(mut resources: &[u8]) -> Windows {
     const DWORD: u8 = 0x87;
     const QWORD: u8 = 0x8a;
     const MEMORY: u8 = 0;
@@ -99,7 +91,7 @@ fn memory_windows(mut resources: &[u8]) -> Vec<Range<u64>> {
         }
         resources = rest;
     }
-    windows
+    Windows(windows)
 }
 
 /// What the walk understands.
@@ -288,11 +280,12 @@ mod tests {
             [(HOST_BRIDGE_TEXT, METHOD, 0xe000_0000), (HOST_BRIDGE_NUMBER, CONSTANT, 0x1_0000_0000)]
         {
             let bridge = host_bridge(&table(id, base, 0)).unwrap();
-            assert_eq!(bridge, HostBridge { ecam, windows: windows.clone() });
+            let windows = Windows(windows.clone());
+            assert_eq!(bridge, HostBridge { ecam, last_bus: u8::MAX, windows });
         }
         // Devices see the lower window elsewhere than CPUs do.
         let bridge = host_bridge(&table(HOST_BRIDGE_TEXT, METHOD, 1)).unwrap();
-        assert_eq!(bridge.windows, [windows[1].clone()]);
+        assert_eq!(bridge.windows.0, [windows[1].clone()]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Flattened device trees (Devicetree Specification 0.4, chapter 5): a header, a block of tokens and a block of property names,
 //! all big-endian. The tree is read in place, and every access is checked.
 
+pub mod pci;
+
 /// First word of a tree.
 const MAGIC: u32 = 0xd00d_feed;
 const BEGIN_NODE: u32 = 1;
@@ -41,6 +43,12 @@ enum Token<'a> {
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// The number that whole words make; the highest of more than two are lost.
+pub fn words(bytes: &[u8]) -> u64 {
+    let (words, _) = bytes.as_chunks();
+    words.iter().fold(0, |sum, word| sum << 32 | u64::from(u32::from_be_bytes(*word)))
 }
 
 /// The bytes from an offset up to a zero.
@@ -182,31 +190,32 @@ impl<'a> Node<'a> {
     pub fn registers(&self) -> impl Iterator<Item = (u64, u64)> + 'a {
         let (addresses, sizes) = self.cells;
         let bytes = self.property("reg").unwrap_or_default();
-        let number = |cells: &[u8]| {
-            let (words, _) = cells.as_chunks();
-            words.iter().fold(0, |sum, word| sum << 32 | u64::from(u32::from_be_bytes(*word)))
-        };
         let entry = 4 * (addresses + sizes).max(1);
         bytes.chunks_exact(entry).map(move |entry| {
             let (address, size) = entry.split_at(4 * addresses);
-            (number(address), number(size))
+            (words(address), words(size))
         })
+    }
+
+    /// Words of an address on its parent's bus.
+    pub fn address_cells(&self) -> usize {
+        self.cells.0
     }
 
     /// Word `n` of a property.
     pub fn word(&self, name: &str, n: usize) -> Option<u32> {
-        word(self.property(name)?, 4 * n)
+        word(self.property(name)?, n.checked_mul(4)?)
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub mod build {
     use super::*;
     use std::vec::Vec;
 
     /// Builds trees.
     #[derive(Default)]
-    struct Builder {
+    pub struct Builder {
         structure: Vec<u8>,
         names: Vec<u8>,
     }
@@ -218,18 +227,18 @@ mod tests {
         fn pad(&mut self) {
             self.structure.resize(self.structure.len().next_multiple_of(4), 0);
         }
-        fn begin(&mut self, name: &str) -> &mut Builder {
+        pub fn begin(&mut self, name: &str) -> &mut Builder {
             self.put(BEGIN_NODE);
             self.structure.extend(name.as_bytes());
             self.structure.push(0);
             self.pad();
             self
         }
-        fn end(&mut self) -> &mut Builder {
+        pub fn end(&mut self) -> &mut Builder {
             self.put(END_NODE);
             self
         }
-        fn property(&mut self, name: &str, value: &[u8]) -> &mut Builder {
+        pub fn property(&mut self, name: &str, value: &[u8]) -> &mut Builder {
             self.put(PROPERTY);
             self.put(value.len() as u32);
             self.put(self.names.len() as u32);
@@ -239,11 +248,11 @@ mod tests {
             self.pad();
             self
         }
-        fn words(&mut self, name: &str, words: &[u32]) -> &mut Builder {
+        pub fn words(&mut self, name: &str, words: &[u32]) -> &mut Builder {
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
             self.property(name, &bytes)
         }
-        fn build(&mut self) -> Vec<u8> {
+        pub fn build(&mut self) -> Vec<u8> {
             self.put(9);
             let structure = HEADER_SIZE as u32;
             let names = structure + self.structure.len() as u32;
@@ -256,6 +265,13 @@ mod tests {
             bytes
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::build::Builder;
+    use super::*;
+    use std::vec::Vec;
 
     fn sample() -> Vec<u8> {
         let mut tree = Builder::default();

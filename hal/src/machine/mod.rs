@@ -5,6 +5,7 @@ pub mod archive;
 #[cfg(any(test, target_arch = "aarch64"))]
 pub mod device_tree;
 pub mod firmware;
+pub mod host_bridge;
 pub mod loader;
 #[cfg(target_arch = "x86_64")]
 pub mod pvh;

@@ -9,7 +9,7 @@ use super::registers::{PciRegisters, Registers};
 use super::requests::{self, Requests};
 use crate::io::mmio::Mmio;
 use crate::io::pci::Function;
-use crate::irq::Irq;
+use crate::irq::{Irq, Trigger};
 pub use crate::machine::acpi::MmioDevice;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -69,9 +69,10 @@ pub struct Transport {
 /// Smallest register window that holds the configuration we read (section 4.2.2).
 const MMIO_MIN_BYTES: u64 = 0x200;
 
-/// The virtio devices behind memory-mapped registers that the machine declares: by ACPI's tables or a device tree.
-pub fn declared() -> Vec<MmioDevice> {
-    crate::arch::devices::virtio_mmio()
+/// The virtio devices behind memory-mapped registers that the machine declares: by ACPI's tables or a device tree. `any`:
+/// others were found.
+pub fn declared(any: bool) -> Vec<MmioDevice> {
+    crate::arch::devices::virtio_mmio(any)
 }
 
 impl Transport {
@@ -91,7 +92,7 @@ impl Transport {
             mmio::MODERN => false,
             _ => return Err(SetupError::NotVirtio),
         };
-        let irq = Irq::line(place.irq, cpu).ok_or(SetupError::Interrupt)?;
+        let irq = Irq::line(place.irq, Trigger::Edge, cpu).ok_or(SetupError::Interrupt)?;
         Ok(Some(Transport {
             registers: Arc::new(Registers::Mmio { registers: Arc::new(registers), len, legacy }),
             irq,
@@ -122,12 +123,7 @@ impl Transport {
         };
         let bars = function.bars();
         let map = |block| bars.map(block).ok_or(SetupError::Registers);
-        let irq = match &found.msix {
-            Some(msix) => function.enable_msix(&bars, msix, cpu),
-            None => None,
-        };
-        let msix = irq.is_some();
-        let irq = irq.or_else(|| Irq::line(function.interrupt_line()?, cpu)).ok_or(SetupError::Interrupt)?;
+        let (irq, msix) = function.interrupt(&bars, found.msix.as_ref(), cpu).ok_or(SetupError::Interrupt)?;
         let Some(found) = found.modern else {
             let registers = legacy_ports.and_then(|ports| LegacyPci::new(ports, msix));
             let registers = Arc::new(Registers::LegacyPci(registers.ok_or(SetupError::Registers)?));

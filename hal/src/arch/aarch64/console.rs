@@ -1,6 +1,6 @@
 //! The PL011 serial port (Arm DDI 0183): early and late console. The device tree says where it is.
 use crate::io::mmio::Mmio;
-use crate::irq::Irq;
+use crate::irq::{Irq, Trigger};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Registers, and bits of them (DDI 0183, 3.2).
@@ -78,7 +78,7 @@ pub fn read_byte() -> Option<u8> {
 /// Has received bytes interrupt the boot CPU. `None` if the port has no interrupt.
 pub fn enable_receive_interrupt() -> Option<Irq> {
     let line = super::gic::line_of(&super::start::device_tree()?.compatible(&["arm,pl011"])?)?;
-    let irq = Irq::line(line, 0)?;
+    let irq = Irq::line(line, Trigger::Edge, 0)?;
     write_register(INTERRUPT_CLEAR, RECEIVED);
     write_register(INTERRUPT_MASK, RECEIVED);
     Some(irq)

@@ -1,12 +1,17 @@
 //! Devices that the machine declares, beside those of its buses.
 use super::{gic, start};
 use crate::io::mmio::Mmio;
+use crate::io::pci::Address;
+use crate::irq::Trigger;
+use crate::machine::device_tree::pci;
+use crate::machine::host_bridge::{HostBridge, Unusable};
 use crate::once::Once;
 use crate::virtio::transport::MmioDevice;
 use alloc::vec::Vec;
 
-/// The virtio devices behind memory-mapped registers that the device tree declares (Linux's bindings of virtio,mmio).
-pub fn virtio_mmio() -> Vec<MmioDevice> {
+/// The virtio devices behind memory-mapped registers that the device tree declares (Linux's bindings of virtio,mmio). A machine may
+/// have others as well.
+pub fn virtio_mmio(_any: bool) -> Vec<MmioDevice> {
     let mut found = Vec::new();
     if let Some(tree) = start::device_tree() {
         tree.find(|node| {
@@ -20,6 +25,17 @@ pub fn virtio_mmio() -> Vec<MmioDevice> {
         });
     }
     found
+}
+
+/// The PCI host bridge of the device tree.
+pub fn host_bridge() -> Option<Result<HostBridge, Unusable>> {
+    pci::find(&start::device_tree()?)
+}
+
+/// The line of a PCI device's interrupt pin, by the device tree. Devices share lines, so they are levels (PCI Local Bus 3.0, 2.2.6).
+pub fn pci_line(address: Address, pin: u8, _written: u8) -> Option<(u32, Trigger)> {
+    let [kind, number, _] = pci::pin(&start::device_tree()?, address, pin)?;
+    Some((gic::line(kind, number)?, Trigger::Level))
 }
 
 /// QEMU's fw_cfg (Linux's binding of qemu,fw-cfg-mmio): the register of the selected item's next byte, and the selector, which is big-endian.

@@ -2,6 +2,7 @@
 //! interface for each: registers in memory in version 2, system registers in version 3.
 use super::instructions::{isb, read, write};
 use crate::io::mmio::Mmio;
+use crate::irq::Trigger;
 use crate::local::Local;
 use crate::machine::device_tree::Node;
 
@@ -10,6 +11,7 @@ mod distributor {
     pub const CONTROL: usize = 0;
     pub const GROUP: usize = 0x80;
     pub const SET_ENABLE: usize = 0x100;
+    pub const CLEAR_ENABLE: usize = 0x180;
     pub const PRIORITY: usize = 0x400;
     pub const TARGETS: usize = 0x800;
     pub const CONFIGURATION: usize = 0xc00;
@@ -155,8 +157,8 @@ fn enable(registers: &Mmio, base: usize, interrupt: u32) {
     registers.write32(base + distributor::SET_ENABLE + interrupt as usize / 32 * 4, 1 << (interrupt % 32));
 }
 
-/// Has the shared interrupt `line` interrupt a CPU, edge triggered.
-pub fn route(line: u32, cpu: &Local) -> Option<()> {
+/// Has the shared interrupt `line` interrupt a CPU.
+pub fn route(line: u32, cpu: &Local, trigger: Trigger) -> Option<()> {
     if !(FIRST_SHARED..FIRST_SPECIAL).contains(&line) {
         return None;
     }
@@ -164,7 +166,8 @@ pub fn route(line: u32, cpu: &Local) -> Option<()> {
     let target = cpu.apic_id.get();
     let at = distributor::CONFIGURATION + line as usize / 16 * 4;
     let edge = 0b10 << (line % 16 * 2);
-    gic.distributor.write32(at, gic.distributor.read32(at) | edge);
+    let others = gic.distributor.read32(at) & !edge;
+    gic.distributor.write32(at, if trigger == Trigger::Edge { others | edge } else { others });
     match gic.version {
         Version::Two { .. } => gic.distributor.write8(distributor::TARGETS + line as usize, target as u8),
         Version::Three { .. } => {
@@ -177,6 +180,17 @@ pub fn route(line: u32, cpu: &Local) -> Option<()> {
     }
     enable(&gic.distributor, 0, line);
     Some(())
+}
+
+/// Keeps a shared interrupt from CPUs. It is done before the caller's next access to memory.
+pub fn mask(line: u32) {
+    gic().distributor.write32(distributor::CLEAR_ENABLE + line as usize / 32 * 4, 1 << (line % 32));
+    super::instructions::dsb();
+}
+
+/// Lets a shared interrupt through again.
+pub fn unmask(line: u32) {
+    gic().distributor.write32(distributor::SET_ENABLE + line as usize / 32 * 4, 1 << (line % 32));
 }
 
 /// Interrupts another CPU with the software-generated interrupt `number`, below 16.
@@ -219,8 +233,13 @@ pub fn end(acknowledged: u32) {
     }
 }
 
-/// The interrupt of a device by its node (Linux's bindings of arm,gic: kind, number, flags).
+/// The interrupt of a device by its node.
 pub fn line_of(node: &Node) -> Option<u32> {
+    line(node.word("interrupts", 0)?, node.word("interrupts", 1)?)
+}
+
+/// The shared interrupt that a device tree names (Linux's bindings of arm,gic: kind, number, flags).
+pub fn line(kind: u32, number: u32) -> Option<u32> {
     const SHARED: u32 = 0;
-    (node.word("interrupts", 0)? == SHARED).then(|| node.word("interrupts", 1).map(|n| n + FIRST_SHARED))?
+    (kind == SHARED).then(|| number.checked_add(FIRST_SHARED))?
 }

@@ -2,19 +2,23 @@
 //!
 //! The kernel runs with interrupts masked, and takes those that wait by asking the controller, where it looks for them anyway.
 //! So none ever arrives in the kernel; only programs are interrupted.
-use super::{gic, power};
+use super::{gic, power, v2m};
 use crate::events;
-use crate::irq;
+use crate::irq::{self, Trigger};
 use crate::local::Local;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Software-generated interrupts: another CPU wakes this one, waits until it has dropped its translations, ends the machine.
 const KICK: u32 = 0;
 const FLUSH: u32 = 1;
 const STOP: u32 = 2;
 
-/// Interrupts of the controller by the numbers of their sources; 0: none.
+/// Interrupts of the controller by the numbers of their sources; 0: none. [`LEVEL`] is added to those that are levels.
 static LINES: [AtomicU32; irq::SOURCES as usize] = [const { AtomicU32::new(0) }; irq::SOURCES as usize];
+
+const LEVEL: u32 = 1 << 31;
+/// Sources with a line are below this.
+static ROUTED: AtomicUsize = AtomicUsize::new(0);
 
 /// Enables the interrupt controller, on the boot CPU.
 pub fn init() {
@@ -22,15 +26,42 @@ pub fn init() {
     gic::init();
 }
 
-/// Devices write no messages: there is no controller for them yet.
-pub fn message(_number: u32, _cpu: usize) -> Option<irq::MsiMessage> {
-    None
+/// What a device writes, and where, to interrupt `cpu` as source `number`. `None` if nothing takes messages, or no more of them.
+pub fn message(number: u32, cpu: usize) -> Option<irq::MsiMessage> {
+    let message = v2m::message()?;
+    route(message.data, number, cpu, Trigger::Edge)?;
+    Some(message)
 }
 
-/// Has the line `gsi` interrupt `cpu` as source `number`, edge triggered. `None` if there is no such line.
-pub fn route(gsi: u32, number: u32, cpu: usize) -> Option<()> {
-    LINES.get(number as usize)?.store(gsi, Ordering::Release);
-    gic::route(gsi, Local::of(cpu)?)
+/// Has the line `gsi` interrupt `cpu` as source `number`. `None` if there is no such line.
+pub fn route(gsi: u32, number: u32, cpu: usize, trigger: Trigger) -> Option<()> {
+    let mark = if trigger == Trigger::Level { LEVEL } else { 0 };
+    LINES.get(number as usize)?.store(gsi | mark, Ordering::Release);
+    ROUTED.fetch_max(number as usize + 1, Ordering::Release);
+    gic::route(gsi, Local::of(cpu)?, trigger)
+}
+
+/// Lets the line of source `number` interrupt again, which was masked when it did.
+pub fn unmask(number: u32) {
+    if let Some(line) = LINES.get(number as usize) {
+        gic::unmask(line.load(Ordering::Acquire) & !LEVEL);
+    }
+}
+
+/// Marks the sources of a line. It may be masked only before: a driver that takes a mark lets it interrupt again.
+fn mark(line: u32) {
+    let mut is_masked = false;
+    for (source, one) in LINES.iter().enumerate().take(ROUTED.load(Ordering::Acquire)) {
+        let one = one.load(Ordering::Acquire);
+        if one & !LEVEL != line {
+            continue;
+        }
+        if one & LEVEL != 0 && !is_masked {
+            gic::mask(line);
+            is_masked = true;
+        }
+        irq::mark(source as u32);
+    }
 }
 
 /// Interrupts a CPU, so that it leaves its idle wait or its program.
@@ -80,10 +111,7 @@ pub fn take() -> Taken {
             KICK => Local::get().kicked.store(false, Ordering::SeqCst),
             FLUSH => crate::tlb::answer(),
             STOP => power::halt(),
-            line => {
-                let source = LINES.iter().position(|one| one.load(Ordering::Acquire) == line);
-                irq::mark(source.map_or(u32::MAX, |source| source as u32));
-            }
+            line => mark(line),
         }
         gic::end(acknowledged);
     }

@@ -30,4 +30,5 @@ pub mod switch;
 pub mod tables;
 pub mod timer;
 pub mod trap;
+pub mod v2m;
 pub mod vdso;

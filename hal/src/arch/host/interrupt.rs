@@ -8,9 +8,12 @@ pub fn message(_number: u32, _cpu: usize) -> Option<irq::MsiMessage> {
 }
 
 /// There are no lines.
-pub fn route(_gsi: u32, _number: u32, _cpu: usize) -> Option<()> {
+pub fn route(_gsi: u32, _number: u32, _cpu: usize, _trigger: irq::Trigger) -> Option<()> {
     None
 }
+
+/// There are no lines.
+pub fn unmask(_number: u32) {}
 
 /// Interrupts a CPU, so that it leaves its idle wait or its program. The mark is `Local::kicked`.
 pub fn kick(local: &Local) {

@@ -1,6 +1,6 @@
 //! The 16550 serial port at 0x3f8: early and late console.
 use crate::arch::port;
-use crate::irq::Irq;
+use crate::irq::{Irq, Trigger};
 
 /// COM1 and its registers (PC16550D data sheet, table II).
 const BASE: u16 = 0x3f8;
@@ -47,7 +47,7 @@ pub fn enable_receive_interrupt() -> Option<Irq> {
     if !present() {
         return None;
     }
-    let irq = Irq::line(LINE, 0)?;
+    let irq = Irq::line(LINE, Trigger::Edge, 0)?;
     port::write8(FIFO_CONTROL, 0x01);
     port::write8(MODEM_CONTROL, MODEM_READY);
     port::write8(INTERRUPT_ENABLE, RECEIVED);

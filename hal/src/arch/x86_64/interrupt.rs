@@ -23,9 +23,12 @@ pub fn message(number: u32, cpu: usize) -> Option<irq::MsiMessage> {
 }
 
 /// Has the line `gsi` interrupt `cpu` as source `number`, edge triggered. `None` if there is no such line.
-pub fn route(gsi: u32, number: u32, cpu: usize) -> Option<()> {
+pub fn route(gsi: u32, number: u32, cpu: usize, _edge: irq::Trigger) -> Option<()> {
     apic::route_line(gsi, vector(number), Local::of(cpu)?.apic_id.get())
 }
+
+/// No source is a level.
+pub fn unmask(_number: u32) {}
 
 /// The vector of a source, which is below [`irq::SOURCES`].
 fn vector(number: u32) -> u8 {

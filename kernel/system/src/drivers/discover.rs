@@ -44,9 +44,12 @@ pub fn start(settings: &CommandLine) {
     }
     let functions = pci::functions();
     found.pci(&functions);
-    // Where the command line names no device, ACPI may.
-    if settings.mmio_devices.is_empty() && !found.any {
-        transport::declared().iter().for_each(|place| found.mmio(place));
+    if let Some(why) = pci::unusable() {
+        log!("the machine's PCI is not used: {why}");
+    }
+    // Where the command line names no device, ACPI or the device tree may.
+    if settings.mmio_devices.is_empty() {
+        transport::declared(found.any).iter().for_each(|place| found.mmio(place));
     }
     let wanted = !settings.net_off && !matches!(settings.ip, None | Some(IpSetting::None));
     if wanted && found.card.is_none() {
