@@ -19,7 +19,7 @@ use super::supervise::{Attempt, Life, Restart};
 use super::vsock::Device;
 use super::{detach, health, host, secrets, virtiofsd};
 use crate::arch::Arch;
-use crate::args::{ConsoleKind, DiskInterface, HealthArgs, Log, Machine, RunArgs};
+use crate::args::{ConsoleKind, HealthArgs, Log, Machine, RunArgs};
 use crate::bytes;
 use crate::environment;
 use crate::error::{self, Error, Result, note};
@@ -386,7 +386,6 @@ fn check_content(args: &RunArgs) -> Result<()> {
 fn check_aarch64(args: &RunArgs) -> Result<()> {
     let refused = [
         ("--console serial", args.console == ConsoleKind::Serial),
-        ("--disk-interface nvme", args.storage.disk_interface == DiskInterface::Nvme),
         ("--gdb", args.gdb),
         ("--core", args.core.is_some()),
         ("--count-instructions", args.count_instructions),
