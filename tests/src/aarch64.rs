@@ -85,7 +85,11 @@ pub fn root_of(source: &Source) -> Result<PathBuf, String> {
     }
 }
 
-fn libraries() -> Result<PathBuf, String> {
+/// The tree of libraries.
+///
+/// # Errors
+/// If the packages can't be fetched.
+pub fn libraries() -> Result<PathBuf, String> {
     static TREE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     TREE.get_or_init(|| tree("arm64-libraries", &LIBRARIES)).clone()
 }
@@ -132,11 +136,17 @@ fn with_tree(memory: &str) -> Result<String, String> {
 /// `coracle run` for a machine with a tree as its root.
 fn command(machine: Machine, root: &Path) -> Command {
     let mut command = guest::coracle_run(machine);
-    command.args(["--net", "none", "--root"]).arg(root);
+    command.args(["--net", "none"]);
+    with_root(&mut command, root);
+    command
+}
+
+/// Has `coracle` take a tree as the guest's root.
+pub fn with_root(command: &mut Command, root: &Path) {
+    command.arg("--root").arg(root);
     for pattern in EXCLUDED {
         command.args(["--exclude", pattern]);
     }
-    command
 }
 
 /// Whether a program can run there: guests for aarch64 have no `--demand` and no serial console yet.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use crate::build::Target;
 use crate::guest::{self, LIMIT};
 use crate::outcome::Outcome;
 use crate::{paths, wait};
@@ -41,10 +42,18 @@ pub fn image_with(
     Err(format!("{command:?}: {}", String::from_utf8_lossy(&made.stderr)))
 }
 
+/// The architecture of a machine, by QEMU's options for it.
+pub fn target(machine: &str) -> Target {
+    if machine.starts_with("-machine virt") { Target::Aarch64 } else { Target::Host }
+}
+
 /// The QEMU command for an image, with the serial port on the standard streams and no device beside those in `machine`
 /// (QEMU's options, with blanks between them); `words` are the kernel's command line.
 pub fn qemu(machine: &str, words: &str, image: &Path) -> Command {
-    let mut command = Command::new("qemu-system-x86_64");
+    let mut command = Command::new(match target(machine) {
+        Target::Host => "qemu-system-x86_64",
+        Target::Aarch64 => "qemu-system-aarch64",
+    });
     command.args(machine.split_whitespace());
     command.args(["-accel", "tcg", "-serial", "stdio", "-nodefaults", "-no-user-config", "-display", "none"]);
     command.arg("-kernel").arg(image).args(["-append", words]);

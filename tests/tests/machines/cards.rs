@@ -1,13 +1,15 @@
 //! Network cards with other features than those that `coracle run` makes.
 use crate::Case;
 use coracle_tests::apps::ANSWER;
-use coracle_tests::bare;
+use coracle_tests::build::Target;
 use coracle_tests::guest::Server;
 use coracle_tests::netns::{self, Namespace};
 use coracle_tests::ports;
+use coracle_tests::{aarch64, bare};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub const CASES: &[Case] = &[
@@ -178,9 +180,24 @@ const START: Duration = Duration::from_secs(90);
 /// More than a joined packet.
 const VALUE_BYTES: usize = 300_000;
 
-fn image() -> Result<PathBuf, String> {
-    let arguments = ["-m", "16", "-t", "1", "-u", "root"];
-    bare::image("cards", Path::new("/usr/bin/memcached"), &arguments)
+fn image(machine: &str) -> Result<PathBuf, String> {
+    let (program, arguments) = (Path::new("/usr/bin/memcached"), ["-m", "16", "-t", "1", "-u", "root"]);
+    match bare::target(machine) {
+        Target::Host => bare::image("cards", program, &arguments),
+        Target::Aarch64 => {
+            let root = aarch64::root()?;
+            let options = |command: &mut Command| aarch64::with_root(command, &root);
+            bare::image_with("cards-aarch64", program, &arguments, options)
+        }
+    }
+}
+
+/// Memory of a machine: Debian's tree of arm64 holds other servers as well.
+fn memory(machine: &str) -> &'static str {
+    match bare::target(machine) {
+        Target::Host => "128M",
+        Target::Aarch64 => "256M",
+    }
 }
 
 /// A value that is longer than any packet goes there and back.
@@ -223,23 +240,23 @@ fn exchange(address: SocketAddr, server: &mut Server) -> Result<(), String> {
     }
 }
 
-fn on_tap(machine: &str, card: &str) -> Result<(), String> {
-    let image = image()?;
+pub fn on_tap(machine: &str, card: &str) -> Result<(), String> {
+    let image = image(machine)?;
     let namespace = Namespace::new(false)?;
     namespace.enter(|| {
         let netdev = format!("-netdev tap,id=net,ifname={},script=no,downscript=no", netns::TAP);
-        let machine = format!("{machine} -m 128M {netdev} -device {card},netdev=net");
+        let machine = format!("{machine} -m {} {netdev} -device {card},netdev=net", memory(machine));
         let words = format!("ip={}/24 gw={}", netns::GUEST, netns::HOST);
         let mut server = Server::start(&mut bare::qemu(&machine, &words, &image))?;
         exchange(SocketAddr::from((netns::GUEST, 11211)), &mut server)
     })
 }
 
-fn on_user_network(machine: &str, card: &str) -> Result<(), String> {
-    let image = image()?;
+pub fn on_user_network(machine: &str, card: &str) -> Result<(), String> {
+    let image = image(machine)?;
     let port = ports::free()?;
     let netdev = format!("-netdev user,id=net,hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:11211");
-    let machine = format!("{machine} -m 128M {netdev} -device {card},netdev=net");
+    let machine = format!("{machine} -m {} {netdev} -device {card},netdev=net", memory(machine));
     let mut server = Server::start(&mut bare::qemu(&machine, "ip=10.0.2.15/24 gw=10.0.2.2", &image))?;
     exchange(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &mut server)
 }

@@ -1,9 +1,8 @@
 //! Disks: what one guest writes is read by the host and by another guest, over each bus and with each kind of device.
 use crate::Case;
-use coracle_tests::bare;
-use coracle_tests::build;
+use coracle_tests::build::Target;
 use coracle_tests::outcome::Outcome;
-use coracle_tests::paths;
+use coracle_tests::{aarch64, bare, build, paths};
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -58,10 +57,6 @@ const fn case(name: &'static str, test: fn() -> Result<(), String>) -> Case {
     Case { name, test, tap: false }
 }
 
-fn program() -> Result<PathBuf, String> {
-    build::c_server(&paths::programs().join("disks/special.c"))
-}
-
 /// The guest's name of the disk of a test.
 pub fn path(test: &str) -> &'static str {
     if test.starts_with("nvme") { "/dev/nvme0n1" } else { "/dev/vda" }
@@ -69,10 +64,24 @@ pub fn path(test: &str) -> &'static str {
 
 /// An image of one step of the program.
 fn image(name: &str, arguments: &[&str]) -> Result<PathBuf, String> {
+    image_of("special.c", Target::Host, name, arguments)
+}
+
+/// An image of one step of a program, as root, with the disk of a test.
+pub fn image_of(source: &str, target: Target, name: &str, arguments: &[&str]) -> Result<PathBuf, String> {
+    let file = paths::programs().join("disks").join(source);
+    let program = build::c_file(&file, target)?;
+    let root = if target == Target::Aarch64 { Some(aarch64::libraries()?) } else { None };
     let options = |command: &mut Command| {
         command.args(["--user", "root", "-e", &format!("DISK={}", path(name))]);
+        if let Some(root) = root {
+            let add = format!("{0}:{0}", program.display());
+            command.args(["--add", &add]);
+            aarch64::with_root(command, &root);
+        }
     };
-    bare::image_with(&format!("disk_{name}_{}", arguments[0]), &program()?, arguments, options)
+    let stem = source.trim_end_matches(".c");
+    bare::image_with(&format!("{stem}_{name}_{}", arguments[0]), &program, arguments, options)
 }
 
 /// A file for a disk.
@@ -111,11 +120,12 @@ fn pattern() -> Vec<u8> {
     (0..PATTERN_BYTES).map(|i| (i * 31 + (i >> 8) * 7 + (i >> 16)) as u8).collect()
 }
 
-fn survives(name: &str, machine: &str, device: &str, block: usize) -> Result<(), String> {
+pub fn survives(name: &str, machine: &str, device: &str, block: usize) -> Result<(), String> {
+    let target = bare::target(machine);
     let file = disk(name)?;
     let machine = format!("{machine}{}", drive(0, &file, "", device));
     let block = block.to_string();
-    let written = boot(&machine, "", &image(name, &["write", &block])?)?;
+    let written = boot(&machine, "", &image_of("special.c", target, name, &["write", &block])?)?;
     expect(&written, &["written"])?;
     let mut bytes = vec![0; PATTERN_BYTES];
     let opened = fs::File::open(&file).map_err(|e| e.to_string())?;
@@ -123,7 +133,7 @@ fn survives(name: &str, machine: &str, device: &str, block: usize) -> Result<(),
     if bytes != pattern() {
         return Err("the host does not find what the guest wrote".into());
     }
-    expect(&boot(&machine, "", &image(name, &["read"])?)?, &["read"])?;
+    expect(&boot(&machine, "", &image_of("special.c", target, name, &["read"])?)?, &["read"])?;
     fs::remove_file(&file).map_err(|e| e.to_string())
 }
 

@@ -10,6 +10,7 @@ mod demand;
 mod disks;
 mod power;
 mod refusals;
+mod virt;
 mod volumes;
 
 /// A test; `tap`: it needs a tap device.
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         disks::CASES,
         demand::CASES,
         volumes::CASES,
+        virt::CASES,
         refusals::CASES,
     ]
     .into_iter()

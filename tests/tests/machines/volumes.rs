@@ -1,7 +1,8 @@
 //! Volumes of ext4: made by Linux's tools, changed by guests, checked by e2fsck.
 use crate::Case;
-use crate::disks::{Q35, TWO, boot, disk, drive, expect, path};
-use coracle_tests::{bare, build, paths};
+use crate::disks::{Q35, TWO, boot, disk, drive, expect, image_of};
+use coracle_tests::bare;
+use coracle_tests::build::Target;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -50,15 +51,7 @@ pub const CASES: &[Case] = &[
 ];
 
 fn image(name: &str, arguments: &[&str]) -> Result<PathBuf, String> {
-    image_of("volume.c", name, arguments)
-}
-
-fn image_of(source: &str, name: &str, arguments: &[&str]) -> Result<PathBuf, String> {
-    let program = build::c_server(&paths::programs().join("disks").join(source))?;
-    let options = |command: &mut Command| {
-        command.args(["--user", "root", "-e", &format!("DISK={}", path(name))]);
-    };
-    bare::image_with(&format!("volume_{name}_{}", arguments[0]), &program, arguments, options)
+    image_of("volume.c", Target::Host, name, arguments)
 }
 
 fn tool(command: &mut Command) -> Result<(), String> {
@@ -92,14 +85,15 @@ fn check(file: &Path) -> Result<(), String> {
     tool(Command::new("e2fsck").arg("-fn").arg(file))
 }
 
-fn survives(name: &str, machine: &str, block_bytes: &str) -> Result<(), String> {
+pub fn survives(name: &str, machine: &str, block_bytes: &str) -> Result<(), String> {
     let file = volume(name, block_bytes)?;
-    let device = if name == "nvme" { "nvme,serial=one" } else { "virtio-blk-pci" };
+    let device = if name.starts_with("nvme") { "nvme,serial=one" } else { "virtio-blk-pci" };
+    let image = |step| image_of("volume.c", bare::target(machine), name, &[step]);
     let with = |options| format!("{machine}{}", drive(0, &file, options, device));
-    expect(&boot(&with(""), "", &image(name, &["change"])?)?, &["changed"])?;
+    expect(&boot(&with(""), "", &image("change")?)?, &["changed"])?;
     check(&file)?;
-    expect(&boot(&with(""), "", &image(name, &["verify"])?)?, &["verified"])?;
-    expect(&boot(&with(",read-only=on"), "", &image(name, &["verify_read_only"])?)?, &["verified"])?;
+    expect(&boot(&with(""), "", &image("verify")?)?, &["verified"])?;
+    expect(&boot(&with(",read-only=on"), "", &image("verify_read_only")?)?, &["verified"])?;
     check(&file)?;
     fs::remove_file(&file).map_err(|e| e.to_string())
 }
@@ -117,7 +111,7 @@ fn direct(name: &str, machine: &str, block_bytes: &str, device: &str) -> Result<
 fn begun(name: &str, machine: &str, block_bytes: &str, device: &str) -> Result<(), String> {
     let file = volume(name, block_bytes)?;
     let machine = format!("{machine}{}", drive(0, &file, ",throttling.iops-total=500", device));
-    expect(&boot(&machine, "", &image_of("begun.c", name, &["all"])?)?, &["begun"])?;
+    expect(&boot(&machine, "", &image_of("begun.c", Target::Host, name, &["all"])?)?, &["begun"])?;
     check(&file)?;
     fs::remove_file(&file).map_err(|e| e.to_string())
 }
