@@ -67,6 +67,12 @@ impl Irq {
     pub(crate) fn is_level(&self) -> bool {
         self.trigger == Trigger::Level
     }
+    /// A source of the machine of threads, and its number for [`mark`].
+    #[cfg(not(target_os = "none"))]
+    pub(crate) fn of_host() -> Option<(Irq, u32)> {
+        let number = new_source()?;
+        Some((Irq::new(number, Trigger::Edge), number))
+    }
     /// True once after each interrupt.
     #[inline]
     pub fn take_pending(&self) -> bool {

@@ -9,9 +9,10 @@
 //!   a CPU whose program waits for the host stands still, and answers no other.
 //! * **Interrupts** arrive where a CPU waits for one, where a long call lets them in, and at the end of a call.
 //!
-//! There are no devices. The machine is made once in a process and stays: a run of it ([`cpus::run`]) begins where the last one ended.
+//! Devices are those that a test plays ([`virtio`]). The machine is made once in a process and stays: a run of it ([`cpus::run`]) begins where the last one ended.
 pub mod cpus;
 pub(crate) mod memory;
 pub mod program;
 pub mod schedule;
 pub(crate) mod sync;
+pub mod virtio;

@@ -4,6 +4,9 @@
 pub struct Mmio {
     address: usize,
     len: usize,
+    /// A test's device in place of memory.
+    #[cfg(not(target_os = "none"))]
+    played: Option<&'static crate::host::virtio::Device>,
 }
 
 macro_rules! register {
@@ -11,12 +14,20 @@ macro_rules! register {
         /// Reads the register at `offset`; panics outside of the range or if it is not aligned.
         #[inline]
         pub fn $read(&self, offset: usize) -> $type {
+            #[cfg(not(target_os = "none"))]
+            if let Some(device) = self.played {
+                return device.read(offset) as $type;
+            }
             // SAFETY: in the mapped range and aligned (checked); device registers, never Rust's memory.
             unsafe { core::ptr::read_volatile(self.at::<$type>(offset)) }
         }
         /// Writes the register at `offset`; panics outside of the range or if it is not aligned.
         #[inline]
         pub fn $write(&self, offset: usize, value: $type) {
+            #[cfg(not(target_os = "none"))]
+            if let Some(device) = self.played {
+                return device.write(offset, value.into());
+            }
             // SAFETY: as for reading.
             unsafe { core::ptr::write_volatile(self.at::<$type>(offset), value) };
         }
@@ -31,12 +42,22 @@ impl Mmio {
         }
         // SAFETY: no RAM lies there.
         let address = unsafe { crate::mm::kmap::map_foreign(phys, len, true)? };
-        Some(Mmio { address, len })
+        Some(Mmio {
+            address,
+            len,
+            #[cfg(not(target_os = "none"))]
+            played: None,
+        })
+    }
+    /// The registers of a device that a test plays.
+    #[cfg(not(target_os = "none"))]
+    pub(crate) fn played(device: &'static crate::host::virtio::Device) -> Mmio {
+        Mmio { address: 0, len: 0, played: Some(device) }
     }
     /// Registers that are plain memory, for tests.
     #[cfg(test)]
     pub fn of(memory: &'static [core::cell::UnsafeCell<u32>]) -> Mmio {
-        Mmio { address: memory.as_ptr().expose_provenance(), len: size_of_val(memory) }
+        Mmio { address: memory.as_ptr().expose_provenance(), len: size_of_val(memory), played: None }
     }
     #[inline(always)]
     fn at<T>(&self, offset: usize) -> *mut T {

@@ -80,6 +80,26 @@ impl Transport {
     pub fn mmio(place: &MmioDevice, cpu: usize) -> Result<Option<Transport>, SetupError> {
         let len = usize::try_from(place.size.max(MMIO_MIN_BYTES)).map_err(|_| SetupError::Registers)?;
         let registers = Mmio::map(place.base, len).ok_or(SetupError::Registers)?;
+        Self::behind(registers, len, || Irq::line(place.irq, Trigger::Edge, cpu))
+    }
+
+    /// A device that a test plays.
+    #[cfg(not(target_os = "none"))]
+    pub fn played(device: &'static crate::host::virtio::Device) -> Result<Option<Transport>, SetupError> {
+        let irq = || {
+            let (irq, number) = Irq::of_host()?;
+            device.interrupts(number);
+            Some(irq)
+        };
+        Self::behind(Mmio::played(device), crate::host::virtio::REGISTERS_LEN, irq)
+    }
+
+    /// The device behind these registers, `len` bytes.
+    fn behind(
+        registers: Mmio,
+        len: usize,
+        irq: impl FnOnce() -> Option<Irq>,
+    ) -> Result<Option<Transport>, SetupError> {
         if registers.read32(mmio::MAGIC_VALUE) != mmio::MAGIC {
             return Err(SetupError::NotVirtio);
         }
@@ -92,7 +112,7 @@ impl Transport {
             mmio::MODERN => false,
             _ => return Err(SetupError::NotVirtio),
         };
-        let irq = Irq::line(place.irq, Trigger::Edge, cpu).ok_or(SetupError::Interrupt)?;
+        let irq = irq().ok_or(SetupError::Interrupt)?;
         Ok(Some(Transport {
             registers: Arc::new(Registers::Mmio { registers: Arc::new(registers), len, legacy }),
             irq,

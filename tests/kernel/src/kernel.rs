@@ -1,5 +1,5 @@
 //! What `coracle-kernel` is to a guest: the boot, and the entries from the hardware layer.
-use crate::{disk, sys, threads};
+use crate::{disk, sys, threads, virtio};
 use coracle_core::errno::{Errno, SysResult};
 use coracle_core::fs::access;
 use coracle_core::fs::context::FsContext;
@@ -42,6 +42,7 @@ impl Kernel for Host {
     fn main() -> ! {
         set_ring(Ring::Protected);
         disk::add_all();
+        virtio::add_all();
         root::init(None, false).expect("an empty root is mounted");
         coracle_net::start(None, &CommandLine::parse(b""));
         let idle = Process::idle().expect("there is memory");

@@ -10,6 +10,7 @@ pub mod files;
 mod kernel;
 pub mod sys;
 pub mod threads;
+pub mod virtio;
 
 pub use coracle_hal::host::cpus::advance;
 pub use coracle_hal::host::program::{

@@ -72,6 +72,13 @@ pub fn start(settings: &CommandLine) {
     coracle_net::start(card, settings);
 }
 
+/// Hands a device that a test plays to its driver.
+#[cfg(not(target_os = "none"))]
+pub fn add(found: Result<Transport, SetupError>) {
+    let settings = CommandLine::parse(b"");
+    Found { settings: &settings, card: None, any: false }.start(found, format_args!("the test's"));
+}
+
 /// A card of another kind, which a user may take for the guest's.
 fn tell_foreign_card(function: &Function) {
     if function.vendor() != VENDOR {

@@ -8,5 +8,7 @@ pub mod pty;
 mod service;
 
 pub use console::{begin, set_node as set_terminal_node, standard_streams};
+#[cfg(not(target_os = "none"))]
+pub use discover::add;
 pub use discover::start;
 pub use service::shutdown;

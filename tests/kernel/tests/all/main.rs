@@ -15,4 +15,5 @@ mod sockets;
 mod storage;
 mod sysv;
 mod uring;
+mod virtio;
 mod vsock;
