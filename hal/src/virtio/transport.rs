@@ -13,6 +13,7 @@ use crate::irq::{Irq, Trigger};
 pub use crate::machine::acpi::MmioDevice;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use coracle_fallible::try_arc;
 use coracle_virtio::device::{features, status};
 use coracle_virtio::queue::Layout;
 use coracle_virtio::transport::{mmio, pci};
@@ -75,6 +76,10 @@ pub fn declared(any: bool) -> Vec<MmioDevice> {
     crate::arch::devices::virtio_mmio(any)
 }
 
+fn shared<T>(value: T) -> Result<Arc<T>, SetupError> {
+    try_arc(value).map_err(|_| SetupError::Memory)
+}
+
 impl Transport {
     /// The device behind MMIO registers. `Ok(None)`: the slot is empty (device id 0, section 4.2.2).
     pub fn mmio(place: &MmioDevice, cpu: usize) -> Result<Option<Transport>, SetupError> {
@@ -114,7 +119,7 @@ impl Transport {
         };
         let irq = irq().ok_or(SetupError::Interrupt)?;
         Ok(Some(Transport {
-            registers: Arc::new(Registers::Mmio { registers: Arc::new(registers), len, legacy }),
+            registers: shared(Registers::Mmio { registers: shared(registers)?, len, legacy })?,
             irq,
             device_type,
         }))
@@ -146,7 +151,7 @@ impl Transport {
         let (irq, msix) = function.interrupt(&bars, found.msix.as_ref(), cpu).ok_or(SetupError::Interrupt)?;
         let Some(found) = found.modern else {
             let registers = legacy_ports.and_then(|ports| LegacyPci::new(ports, msix));
-            let registers = Arc::new(Registers::LegacyPci(registers.ok_or(SetupError::Registers)?));
+            let registers = shared(Registers::LegacyPci(registers.ok_or(SetupError::Registers)?))?;
             return Ok(Transport { registers, irq, device_type });
         };
         let device = match found.device {
@@ -155,14 +160,14 @@ impl Transport {
         };
         let registers = PciRegisters {
             common: map(found.common)?,
-            notify: Arc::new(map(found.notify)?),
+            notify: shared(map(found.notify)?)?,
             notify_len: found.notify.len as usize,
             notify_multiplier: found.notify_multiplier,
             isr: map(found.isr)?,
             device,
             msix,
         };
-        Ok(Transport { registers: Arc::new(Registers::Pci(registers)), irq, device_type })
+        Ok(Transport { registers: shared(Registers::Pci(registers))?, irq, device_type })
     }
 
     /// The device type (section 5).
