@@ -54,9 +54,10 @@ impl Irq {
     }
     /// A line of the interrupt controller (acknowledge the device before looking at its queues).
     pub(crate) fn line(gsi: u32, trigger: Trigger, cpu: usize) -> Option<Irq> {
-        let number = new_source()?;
-        interrupt::route(gsi, number, cpu, trigger)?;
-        Some(Irq::new(number, trigger))
+        // Before the line interrupts: a mark of nobody's would be dropped, and a level stay masked.
+        let irq = Irq::new(new_source()?, trigger);
+        interrupt::route(gsi, irq.bit.trailing_zeros(), cpu, trigger)?;
+        Some(irq)
     }
     fn new(number: u32, trigger: Trigger) -> Irq {
         let bit = 1 << number;
@@ -111,5 +112,9 @@ pub(crate) fn mark(number: u32) {
     let bit = 1u64.checked_shl(number).unwrap_or(0);
     if OWNED.load(Ordering::Relaxed) & bit != 0 {
         PENDING.fetch_or(bit, Ordering::AcqRel);
+        // Its owner may have dropped it in between.
+        if OWNED.load(Ordering::Relaxed) & bit == 0 {
+            PENDING.fetch_and(!bit, Ordering::AcqRel);
+        }
     }
 }

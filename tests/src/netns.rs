@@ -100,7 +100,13 @@ impl Namespace {
     /// # Errors
     /// If the namespace can't be entered, or what the closure gives.
     pub fn enter<T: Send>(&self, inside: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
-        enter(&format!("/run/netns/{}", self.name), inside)
+        thread::scope(|scope| {
+            let entered = scope.spawn(|| {
+                move_into(&format!("/run/netns/{}", self.name))?;
+                inside()
+            });
+            entered.join().unwrap_or_else(|_| Err("the test panicked".into()))
+        })
     }
 }
 
@@ -131,7 +137,7 @@ pub fn spawn_alone(command: &mut Command) -> Result<Child, String> {
     let read = keeper.stdout.take().expect("stdout is a pipe").read_exact(&mut ready);
     let started = read
         .map_err(|_| "no network namespace can be made: unshare or ip has said why".into())
-        .and_then(|()| enter(&format!("/proc/{}/ns/net", keeper.id()), || start(command)));
+        .and_then(|()| start_inside(&format!("/proc/{}/ns/net", keeper.id()), command));
     // At the end of its input it ends.
     drop(keeper.stdin.take());
     let _ = keeper.wait();
@@ -142,17 +148,21 @@ fn start(command: &mut Command) -> Result<Child, String> {
     command.spawn().map_err(|e| format!("{} does not start: {e}", command.get_program().display()))
 }
 
-/// Does something on a thread that lives in the network namespace of a file.
-fn enter<T: Send>(file: &str, inside: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
-    thread::scope(|scope| {
-        let entered = scope.spawn(|| {
-            let file = File::open(file).map_err(|e| e.to_string())?;
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-                .map_err(|e| e.to_string())?;
-            inside()
-        });
-        entered.join().unwrap_or_else(|_| Err("the test panicked".into()))
-    })
+/// Starts a program in the network namespace of a file. By this thread, which is then its parent (PR_SET_PDEATHSIG of prctl(2)), and which
+/// goes back.
+fn start_inside(file: &str, command: &mut Command) -> Result<Child, String> {
+    let home = File::open("/proc/thread-self/ns/net").map_err(|e| e.to_string())?;
+    move_into(file)?;
+    let started = start(command);
+    move_into_link_name_space(home.as_fd(), Some(LinkNameSpaceType::Network))
+        .expect("a thread can go back to its network namespace");
+    started
+}
+
+/// Moves this thread to the network namespace of a file.
+fn move_into(file: &str) -> Result<(), String> {
+    let file = File::open(file).map_err(|e| e.to_string())?;
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).map_err(|e| e.to_string())
 }
 
 fn run(program: &str, arguments: &[&str]) -> Result<(), String> {

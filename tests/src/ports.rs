@@ -4,7 +4,7 @@
 //! any port. So each port is kept by a socket that is bound to it with `SO_REUSEADDR` and never listens (socket(7)): a server that sets the
 //! option too, as QEMU and every library of servers does, can have the port, and the kernel picks it for no other socket.
 use rustix::net::sockopt::set_socket_reuseaddr;
-use rustix::net::{AddressFamily, SocketAddrV4, SocketType, bind, getsockname, socket};
+use rustix::net::{AddressFamily, SocketAddrV4, SocketFlags, SocketType, bind, getsockname, socket_with};
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
@@ -21,7 +21,8 @@ pub fn free() -> Result<u16, String> {
 }
 
 fn keep() -> rustix::io::Result<(u16, OwnedFd)> {
-    let keeper = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    // No program that is started meanwhile gets it.
+    let keeper = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     // Before the option is set: a port that others share would do.
     bind(&keeper, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
     set_socket_reuseaddr(&keeper, true)?;
@@ -32,6 +33,7 @@ fn keep() -> rustix::io::Result<(u16, OwnedFd)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::net::socket;
     use std::net::TcpListener;
 
     #[test]

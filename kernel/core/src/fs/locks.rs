@@ -4,6 +4,8 @@ use super::stat::split_device;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame::{self, Watermark};
 use coracle_hal::sync::Mutex;
@@ -62,25 +64,31 @@ pub(super) fn file_id(file: &dyn File) -> Result<FileId, Errno> {
 /// PID namespace doesn't have it, and its locks are left out.
 pub fn describe(text: &mut Text, seen: impl Fn(i32) -> i32) -> Result<(), NoMemory> {
     let table = TABLE.lock();
-    let all =
-        table.files.iter().flat_map(|((kind, id), locks)| locks.iter().map(move |lock| (*kind, *id, lock)));
-    for (number, (kind, file, lock)) in all.enumerate() {
-        let pid = shown_pid(kind, &lock, &seen);
-        if pid == 0 {
-            continue;
+    let mut number = 0;
+    for (&(kind, file), locks) in table.files.iter() {
+        // Of several that are in its way, a wait stands below the first.
+        let mut waits = Vec::new();
+        for wait in table.waits.values().filter(|wait| wait.kind == kind && wait.file == file) {
+            if let Some(first) = locks.conflict(&wait.lock) {
+                waits.try_push(((first.owner, first.first), wait))?;
+            }
         }
-        write!(text, "{}: ", number + 1)?;
-        line(text, kind, file, &lock, pid)?;
-        let waits = table.waits.values().filter(|wait| {
-            wait.kind == kind
-                && wait.file == file
-                && wait.holder == lock.owner
-                && wait.lock.first <= lock.last
-                && lock.first <= wait.lock.last
-        });
-        for wait in waits {
-            write!(text, "{}: -> ", number + 1)?;
-            line(text, kind, file, &wait.lock, shown_pid(kind, &wait.lock, &seen))?;
+        waits.sort_unstable_by_key(|(place, _)| *place);
+        let mut waits = waits.into_iter().peekable();
+        // By their owners and first bytes.
+        for lock in locks.iter() {
+            number += 1;
+            let pid = shown_pid(kind, &lock, &seen);
+            if pid != 0 {
+                write!(text, "{number}: ")?;
+                line(text, kind, file, &lock, pid)?;
+            }
+            while let Some((_, wait)) = waits.next_if(|(place, _)| *place <= (lock.owner, lock.first)) {
+                if pid != 0 {
+                    write!(text, "{number}: -> ")?;
+                    line(text, kind, file, &wait.lock, shown_pid(kind, &wait.lock, &seen))?;
+                }
+            }
         }
     }
     Ok(())
@@ -177,12 +185,12 @@ impl Table {
     }
 
     /// Forgets the file's entry if it has no locks any more (`is_empty`), and the waits that are over, whether or not their threads have
-    /// seen that: their circles are none.
+    /// seen that: their circles are none. Waits that can't be circular stay until their threads have seen it.
     fn note_change(&mut self, kind: Kind, file: FileId, is_empty: bool) {
-        if !self.waits.is_empty() {
+        if kind == Kind::Record && !self.waits.is_empty() {
             let locks = self.files.get(&(kind, file));
             self.waits.retain(|_, wait| {
-                if wait.file != file || wait.kind != kind {
+                if wait.file != file || wait.kind != kind || !is_process(wait.lock.owner) {
                     return true;
                 }
                 match locks.and_then(|locks| locks.conflict(&wait.lock)) {
@@ -217,7 +225,9 @@ pub fn set(open: &OpenFile, kind: Kind, lock: Lock, wait: bool) -> Result<(), Er
             None => locks.set(lock).map_err(|_| Errno::NOLCK),
         };
         let is_empty = locks.is_empty();
-        table.note_change(kind, id, is_empty);
+        if in_the_way.is_none() {
+            table.note_change(kind, id, is_empty);
+        }
         if let Some(held) = in_the_way
             && wait
         {

@@ -49,7 +49,7 @@ pub struct Waiter {
     /// Threads may wait for a lock that the thread of this place holds.
     pub(super) is_owner: AtomicBool,
     /// Its number in the order in which waiters came to its bucket, by whose lock it is guarded.
-    number: AtomicU64,
+    pub(super) number: AtomicU64,
     /// The one behind it in its bucket's list, by whose lock it is guarded.
     next: Mutex<Option<Arc<Waiter>>>,
 }

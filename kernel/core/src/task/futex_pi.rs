@@ -127,7 +127,7 @@ fn wait(
 ) -> Result<bool, Errno> {
     waiter.granted.store(false, Relaxed);
     waiter.woken.store(false, Relaxed);
-    let outcome = match enlist(waiter, key, addr, value, holder) {
+    let outcome = match enlist(waiter, key, addr, value, holder).1 {
         Ok(true) => sleep(waiter, deadline),
         Ok(false) => Ok(()),
         Err(error) => Err(error),
@@ -141,26 +141,30 @@ fn wait(
 }
 
 /// Lists `waiter`, which is in no list, for the lock of `key`, whose word at `addr` holds `value`, and marks the word. False if the word has
-/// changed, or `holder`, who had the lock, has ended.
+/// changed, or `holder`, who had the lock, has ended. The number is that of its place in the list.
 fn enlist(
     waiter: &Arc<Waiter>,
     key: Key,
     addr: usize,
     value: u32,
     holder: &Arc<Thread>,
-) -> Result<bool, Errno> {
+) -> (u64, Result<bool, Errno>) {
     waiter.bitset.store(0, Relaxed);
     waiter.owner.store(holder.tid(), Relaxed);
     *waiter.key.lock() = key;
     holder.waiter.is_owner.store(true, SeqCst);
-    TABLE[key.bucket()].lock().push(waiter.clone());
+    let number = {
+        let mut bucket = TABLE[key.bucket()].lock();
+        bucket.push(waiter.clone());
+        waiter.number.load(Relaxed)
+    };
     let rank = rank_of(waiter);
     if rank > holder.rank() {
         sched::raise(holder, rank);
     }
-    let found = user::compare_exchange_u32(addr, value, value | FUTEX_WAITERS)?;
+    let found = user::compare_exchange_u32(addr, value, value | FUTEX_WAITERS);
     // One that ends from here on finds the waiter in the list.
-    Ok(found == value && process::thread_by_tid(holder.tid()).is_some())
+    (number, found.map(|found| found == value && process::thread_by_tid(holder.tid()).is_some()))
 }
 
 /// The running thread, of `waiter`, waits no longer: it is in no list, or woken.
@@ -247,8 +251,8 @@ pub fn requeue(
     }
     let mut done = 0;
     while done <= move_count {
-        let Some(waiter) = first_of(from_key) else { break };
-        if !waiter.requeues.load(Relaxed) || *waiter.target.lock() != to_key {
+        let Some((waiter, is_for_lock)) = first_of(from_key, to_key) else { break };
+        if !is_for_lock {
             return Err(Errno::INVAL);
         }
         match move_to_lock(&waiter, from_key, to, to_key, move_count > 0) {
@@ -260,15 +264,21 @@ pub fn requeue(
     Ok(done)
 }
 
-/// The most urgent waiter for the word of `key`, of whichever kind.
-fn first_of(key: Key) -> Option<Arc<Waiter>> {
-    let mut first: Option<Arc<Waiter>> = None;
+/// The most urgent waiter for the word of `key`, of whichever kind, and whether it waits to be moved to the lock of `target`.
+fn first_of(key: Key, target: Key) -> Option<(Arc<Waiter>, bool)> {
+    let mut first: Option<(Arc<Waiter>, bool)> = None;
     TABLE[key.bucket()].lock().for_each(|waiter| {
-        if *waiter.key.lock() == key && first.as_ref().is_none_or(|first| rank_of(waiter) > rank_of(first)) {
-            first = Some(waiter.clone());
+        let is_before = |(first, _): &(Arc<Waiter>, bool)| rank_of(waiter) > rank_of(first);
+        if *waiter.key.lock() == key && first.as_ref().is_none_or(is_before) {
+            first = Some((waiter.clone(), waits_to_move(waiter, target)));
         }
     });
     first
+}
+
+/// Whether a waiter, whose list is locked, waits to be moved to the lock of `target`.
+fn waits_to_move(waiter: &Waiter, target: Key) -> bool {
+    waiter.requeues.load(Relaxed) && *waiter.target.lock() == target
 }
 
 /// Moves a waiter of FUTEX_WAIT_REQUEUE_PI to the lock at `to`, or gives it that lock. False if that is to be tried again.
@@ -283,14 +293,19 @@ fn move_to_lock(
     let owner = value & FUTEX_TID_MASK;
     let thread = thread_of(waiter);
     let own = thread.as_ref().map_or(0, |thread| pid_space::seen(thread.tid()) as u32);
-    if owner == own {
-        return Err(Errno::DEADLK);
-    }
+    // What `value` says is an error only while it holds.
+    let fail = |error| if user::load_u32(to)? == value { Err(error) } else { Ok(false) };
     let holder = match owner {
         0 => None,
-        owner => Some(pid_space::thread(owner as i32).ok_or(Errno::SRCH)?),
+        owner => match pid_space::thread(owner as i32) {
+            None => return fail(Errno::SRCH),
+            holder => holder,
+        },
     };
-    let in_list = |other: &Arc<Waiter>| Arc::ptr_eq(other, waiter) && *other.key.lock() == from_key;
+    // It may have left meanwhile, and come back to wait in another way.
+    let in_list = |other: &Arc<Waiter>| {
+        Arc::ptr_eq(other, waiter) && *other.key.lock() == from_key && waits_to_move(other, to_key)
+    };
     if TABLE[from_key.bucket()].lock().take(u64::MAX, in_list).is_none() {
         return Ok(false);
     }
@@ -299,6 +314,10 @@ fn move_to_lock(
         *waiter.key.lock() = from_key;
         TABLE[from_key.bucket()].lock().push(waiter.clone());
     };
+    if owner == own {
+        put_back();
+        return fail(Errno::DEADLK);
+    }
     let Some(holder) = holder else {
         let waiters = if more_follow { FUTEX_WAITERS } else { value & FUTEX_WAITERS };
         let locked = own | value & FUTEX_OWNER_DIED | waiters;
@@ -313,8 +332,10 @@ fn move_to_lock(
         wake(waiter, true);
         return Ok(true);
     };
-    let listed = enlist(waiter, to_key, to, value, &holder);
-    if listed == Ok(true) || !remove(waiter) {
+    let (number, listed) = enlist(waiter, to_key, to, value, &holder);
+    // One that has left may be in a list again, for a later wait.
+    let in_place = |other: &Arc<Waiter>| Arc::ptr_eq(other, waiter) && other.number.load(Relaxed) == number;
+    if listed == Ok(true) || TABLE[to_key.bucket()].lock().take(u64::MAX, in_place).is_none() {
         return Ok(true);
     }
     put_back();

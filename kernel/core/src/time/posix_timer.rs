@@ -173,15 +173,12 @@ impl PosixTimer {
     fn set_only(&self, first: First, interval_ns: u64, had_expired: &mut bool) -> Result<(u64, u64), Errno> {
         let reading = self.read_cpu()?;
         let mut state = self.state.lock();
-        state.overrun = 0;
-        state.ignored = false;
-        state.generation = state.generation.wrapping_add(1);
         let announce = self.notify != Notify::Nothing;
         // A disarmed timer has no interval, other than those of CPU time of setitimer(2) (Linux's `set_cpu_itimer`).
         let keeps_interval = self.clock.is_cpu() && matches!(self.notify, Notify::Interval { .. });
         let interval_ns = if first == First::Never && !keeps_interval { 0 } else { interval_ns };
         *had_expired = self.charge.is_some() && state.has_expired();
-        match (&mut state.interval, reading) {
+        let old = match (&mut state.interval, reading) {
             (Interval::Cpu(timer), Some(now)) => {
                 let first = match first {
                     First::Never => None,
@@ -190,7 +187,7 @@ impl PosixTimer {
                 };
                 let old = timer.remaining(now, self.left_when_due());
                 timer.set(first, interval_ns, now, &self.this);
-                Ok(old)
+                old
             }
             (Interval::Real(timer), _) => {
                 let first = match first {
@@ -200,10 +197,14 @@ impl PosixTimer {
                 };
                 let old = timer.remaining(self.left_when_due());
                 timer.set(first, interval_ns, &self.this, announce)?;
-                Ok(old)
+                old
             }
-            (Interval::Cpu(_), None) => Err(Errno::INVAL),
-        }
+            (Interval::Cpu(_), None) => return Err(Errno::INVAL),
+        };
+        state.overrun = 0;
+        state.ignored = false;
+        state.generation = state.generation.wrapping_add(1);
+        Ok(old)
     }
 
     /// What is left of it while it is due, but has not gone off: nothing only if it is merely polled (Linux's `common_timer_get`).

@@ -8,7 +8,8 @@
 #include <sched.h>
 #include <semaphore.h>
 
-enum { MOST = 20000, STACK = 64 << 10, USED = 4096 };
+// No less than PTHREAD_STACK_MIN of any architecture.
+enum { MOST = 20000, STACK = 128 << 10, USED = 4096 };
 
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static sem_t begun;
