@@ -4,8 +4,6 @@ use super::stat::split_device;
 use crate::errno::Errno;
 use crate::ipc::poll::{Events, PollSource, block_on};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
-use coracle_fallible::prelude::*;
 use coracle_fallible::{NoMemory, Text};
 use coracle_hal::frame::{self, Watermark};
 use coracle_hal::sync::Mutex;
@@ -66,15 +64,14 @@ pub fn describe(text: &mut Text, seen: impl Fn(i32) -> i32) -> Result<(), NoMemo
     let table = TABLE.lock();
     let mut number = 0;
     for (&(kind, file), locks) in table.files.iter() {
-        // Of several that are in its way, a wait stands below the first.
-        let mut waits = Vec::new();
-        for wait in table.waits.values().filter(|wait| wait.kind == kind && wait.file == file) {
+        // By the places of the locks: of several that are in its way, a wait stands below the first.
+        let mut waits = SortedMap::new();
+        for (&tid, wait) in table.waits.iter().filter(|(_, wait)| wait.kind == kind && wait.file == file) {
             if let Some(first) = locks.conflict(&wait.lock) {
-                waits.try_push(((first.owner, first.first), wait))?;
+                waits.insert((first.owner, first.first, tid), &wait.lock)?;
             }
         }
-        waits.sort_unstable_by_key(|(place, _)| *place);
-        let mut waits = waits.into_iter().peekable();
+        let mut waits = waits.iter().peekable();
         // By their owners and first bytes.
         for lock in locks.iter() {
             number += 1;
@@ -83,10 +80,12 @@ pub fn describe(text: &mut Text, seen: impl Fn(i32) -> i32) -> Result<(), NoMemo
                 write!(text, "{number}: ")?;
                 line(text, kind, file, &lock, pid)?;
             }
-            while let Some((_, wait)) = waits.next_if(|(place, _)| *place <= (lock.owner, lock.first)) {
+            while let Some((_, wanted)) =
+                waits.next_if(|(place, _)| (place.0, place.1) <= (lock.owner, lock.first))
+            {
                 if pid != 0 {
                     write!(text, "{number}: -> ")?;
-                    line(text, kind, file, &wait.lock, shown_pid(kind, &wait.lock, &seen))?;
+                    line(text, kind, file, wanted, shown_pid(kind, wanted, &seen))?;
                 }
             }
         }
