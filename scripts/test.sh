@@ -20,10 +20,8 @@ failed=0
 log=$(mktemp)
 fuzz_log=$(mktemp)
 programs_log=$(mktemp)
-build_log=$(mktemp)
-builder=
 fuzzer=
-trap 'rm -f "$log" "$fuzz_log" "$programs_log" "$build_log"; for job in $builder $fuzzer; do kill "$job"; done' EXIT
+trap 'rm -f "$log" "$fuzz_log" "$programs_log"; [ -z "$fuzzer" ] || kill "$fuzzer"' EXIT
 # Each test adds its name and duration (tests/src/known.rs).
 durations=target/coracle-tests/durations
 rm -f "$durations"
@@ -101,6 +99,7 @@ host_tests() {
 boot_tests() {
     local status=0 programs file name others=()
     local test=("$cargo" test --locked --release --package coracle-tests --no-fail-fast)
+    "${test[@]}" --no-run || return
     # Each file and directory there is a test, whatever its name.
     for file in tests/tests/*; do
         name=$(basename "$file" .rs)
@@ -151,12 +150,6 @@ fi
 check 'the layers of the kernel' "$cargo" run --locked --quiet --package xtask -- layers --check docs/src/layers.svg
 check 'the table of metrics in the book' "$cargo" run --locked --quiet --package xtask -- metrics --check docs/src/metrics.md
 check 'the table of system calls in the book' "$cargo" run --locked --quiet --package xtask -- system-calls --check docs/src/system-calls.md
-# The optimised builds, which use one CPU for minutes, beside tests that wait for one another. Cargo locks a directory a profile.
-{
-    "$cargo" build --locked --release && "$cargo" build --locked --release --package coracle-fuzz-syscalls &&
-        "$cargo" test --locked --release --package coracle-tests --no-run
-} >"$build_log" 2>&1 &
-builder=$!
 tests 'tests on the host' host_tests
 lacking=$(miri_lacks)
 if [ -z "$lacking" ]; then
@@ -170,18 +163,12 @@ else
     heading "fuzzing: skipped, cargo-fuzz is not installed for rustup's nightly toolchain; the property tests of the same laws ran above"
 fi
 check 'the hardware layer, booted alone' scripts/hal-test.sh
-built() {
-    wait "$builder"
-    local status=$?
-    builder=
-    cat "$build_log"
-    return "$status"
-}
-check 'the coracle command, the fuzzer of system calls and the boot tests, built beside these' built
+check 'the coracle command' "$cargo" build --locked --release
 check 'where the kernel is interruptible' "$cargo" run --locked --quiet --package xtask -- interrupts
 check 'what of the kernel allocates infallibly' "$cargo" run --locked --quiet --package xtask -- allocations
 check 'how deep the calls of the kernel go' "$cargo" run --locked --quiet --package xtask -- stack
 check 'what a call costs that is not traced' "$cargo" run --locked --quiet --package xtask -- call-path
+check 'the fuzzer of system calls' "$cargo" build --locked --release --package coracle-fuzz-syscalls
 # The fuzzer uses one CPU, and some tests only wait: side by side they take less time.
 target/release/coracle-fuzz-syscalls --seconds "$SYSCALL_FUZZ_SECONDS" --seed "$SYSCALL_FUZZ_SEED" >"$fuzz_log" 2>&1 &
 fuzzer=$!
