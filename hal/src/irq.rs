@@ -54,7 +54,7 @@ impl Irq {
     }
     /// A line of the interrupt controller (acknowledge the device before looking at its queues).
     pub(crate) fn line(gsi: u32, trigger: Trigger, cpu: usize) -> Option<Irq> {
-        // Before the line interrupts: a mark of nobody's would be dropped, and a level stay masked.
+        // Before the line interrupts: a mark of a source without an owner would be dropped, and a level stay masked.
         let irq = Irq::new(new_source()?, trigger);
         interrupt::route(gsi, irq.bit.trailing_zeros(), cpu, trigger)?;
         Some(irq)

@@ -8,8 +8,8 @@ use crate::raw::RawPacket;
 use crate::reports::Unsent;
 use alloc::vec::Vec;
 
-/// A piece of packet memory of fixed size (2 KiB is typical), shared by cloning like an `Arc`; or bytes of any number that nobody
-/// ever writes, which can be sent from where they lie.
+/// A piece of packet memory of fixed size (2 KiB is typical), shared by cloning like an `Arc`; or bytes of any number that are
+/// never written, which can be sent from where they lie.
 ///
 /// A clone must be cheap (a reference count): the engine keeps one for retransmission while the driver keeps another
 /// until the device is done with it. Dropping the last one returns the memory to its pool.

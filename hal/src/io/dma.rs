@@ -163,7 +163,7 @@ impl Drop for PacketBuffer {
 }
 
 /// A packet buffer with several owners, like an `Arc<PacketBuffer>` but in one piece: what it is and the count of owners lie at its
-/// end. The last owner frees it. Or bytes of the image ([`SharedBuffer::of_image`]), which nobody writes.
+/// end. The last owner frees it. Or bytes of the image ([`SharedBuffer::of_image`]), which are never written.
 pub struct SharedBuffer(NonNull<Head>);
 
 /// What all buffers have.
@@ -263,7 +263,7 @@ impl SharedBuffer {
     #[inline]
     pub fn as_slice(&self) -> &[u8] {
         let Head { bytes, len, .. } = self.head();
-        // SAFETY: they live as long as there is an owner, or for ever, and nobody writes them while there are several.
+        // SAFETY: they live as long as there is an owner, or for ever, and none of several owners writes them.
         unsafe { core::slice::from_raw_parts(bytes.as_ptr(), *len as usize) }
     }
 

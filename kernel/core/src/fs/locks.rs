@@ -64,7 +64,7 @@ pub fn describe(text: &mut Text, seen: impl Fn(i32) -> i32) -> Result<(), NoMemo
     let table = TABLE.lock();
     let mut number = 0;
     for (&(kind, file), locks) in table.files.iter() {
-        // By the places of the locks: of several that are in its way, a wait stands below the first.
+        // By the places of the locks: of several that are in its way, a wait is listed below the first.
         let mut waits = SortedMap::new();
         for (&tid, wait) in table.waits.iter().filter(|(_, wait)| wait.kind == kind && wait.file == file) {
             if let Some(first) = locks.conflict(&wait.lock) {

@@ -141,7 +141,7 @@ fn wait(
 }
 
 /// Lists `waiter`, which is in no list, for the lock of `key`, whose word at `addr` holds `value`, and marks the word. False if the word has
-/// changed, or `holder`, who had the lock, has ended. The number is that of its place in the list.
+/// changed, or `holder`, the thread that had the lock, has ended. The number is that of its place in the list.
 fn enlist(
     waiter: &Arc<Waiter>,
     key: Key,

@@ -9,7 +9,7 @@
 //! Locks: none of them is held over what notifies. A pool's may be held when that of what a ring has registered, or that of what a device
 //! has made of a request, is taken; no other is held over another.
 //!
-//! Whoever cancels a request that is being tried waits until it has ended or waits ([`Request::wait_while_it_runs`]), unless that may take long: it
+//! A thread that cancels a request which is being tried waits until it has ended or waits ([`Request::wait_while_it_runs`]), unless that may take long: it
 //! runs on a worker or at a device. Requests that cancel are never waited for so.
 //!
 //! What moves bytes between a disk and the program's pages is left to the disk: such a request runs until the disk has ended it, and where
